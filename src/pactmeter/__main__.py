@@ -1,0 +1,8 @@
+"""``python -m pactmeter``."""
+
+import sys
+
+from pactmeter.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

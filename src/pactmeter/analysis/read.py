@@ -1,0 +1,63 @@
+"""`read`: a run as pandas frames, for notebooks and scripts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.analysis.run import load
+from pactmeter.analysis.summary import summarize
+from pactmeter.errors import PactError
+from pactmeter.store.table import read_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run.
+
+    Attributes:
+        power: One row a `measure_period`: times (s), ``<channel>_w``, ``_j``, ``_n``, events.
+        counters: One row a `perf_measure_period`: ``start_s``, ``dt_s``, events, running shares.
+        regions: Calls and regions: ``start_s``, ``end_s``, ``name``, ``index``, ``tid``.
+        manifest: What was measured, how and when.
+        summary: As ``pactmeter report --json``.
+    """
+
+    power: pd.DataFrame
+    counters: pd.DataFrame
+    regions: pd.DataFrame
+    manifest: dict[str, Any]
+    summary: dict[str, Any]
+
+
+def read(path: str | Path) -> Run:
+    """Read a run by its power file; torn tails are repaired, empty cells become NaN.
+
+    Raises:
+        FileError: There is no such run.
+        PactError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise PactError("reading frames needs pandas", "pip install 'pactmeter[report]'") from error
+    run = load(path)
+
+    def frame(table: Path) -> pd.DataFrame:
+        header, rows = read_table(table)
+        data = pd.DataFrame(list(rows), columns=header)
+        for name in header:
+            if name != "name":
+                data[name] = pd.to_numeric(data[name], errors="coerce")
+        return data
+
+    files = run.files
+    manifest = {**run.manifest, "status": run.status, "reason": run.reason}
+    return Run(
+        frame(files.power), frame(files.counters), frame(files.regions), manifest, summarize(run)
+    )

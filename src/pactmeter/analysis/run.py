@@ -1,0 +1,120 @@
+"""A recorded run, loaded from its files with the standard library alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pactmeter.errors import FileError
+from pactmeter.model.channel import Channel
+from pactmeter.session.run import wait_for
+from pactmeter.store.files import RunFiles, is_live
+from pactmeter.store.manifest import read_manifest
+from pactmeter.store.table import read_table
+
+_SETTLE_S = 0.2
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run's manifest and power table.
+
+    Attributes:
+        files: Where it lies.
+        manifest: The manifest as written.
+        status: ``complete``, ``running``, ``incomplete`` or ``failed``.
+        reason: Why it is not complete, or how it ended.
+        columns: Values by column of the power table; None for an empty cell.
+    """
+
+    files: RunFiles
+    manifest: dict[str, Any]
+    status: str
+    reason: str | None
+    columns: dict[str, list[float | None]]
+
+    @cached_property
+    def channels(self) -> list[Channel]:
+        """The channels that were recorded."""
+        return [Channel.from_dict(data) for data in self.manifest.get("channels", [])]
+
+    @cached_property
+    def windows_s(self) -> list[float]:
+        """Length of each row's window, in seconds."""
+        return [value or 0.0 for value in self.columns["window_s"]]
+
+    @property
+    def duration_s(self) -> float:
+        """Time measured: all windows together, in seconds."""
+        return math.fsum(self.windows_s)
+
+    def about(self, channel: str) -> dict[str, Any]:
+        """Return what the manifest says of a channel."""
+        found: dict[str, Any] = next(
+            data for data in self.manifest["channels"] if data["name"] == channel
+        )
+        return found
+
+
+def load(path: str | Path) -> RecordedRun:
+    """Load a run by its power file (or its manifest).
+
+    Waits for the last call to be whole on disk where this process is the one that is measured.
+
+    Raises:
+        FileError: There is no such run, or its files cannot be read.
+    """
+    files = RunFiles(_power_file(Path(path).absolute()))
+    wait_for(files.power)
+    if not files.power.exists():
+        raise FileError(f"there is no run {files.power}", "name a file that PACT has written")
+    manifest = _manifest_when_ready(files)
+    header, rows = read_table(files.power)
+    columns: dict[str, list[float | None]] = {name: [] for name in header}
+    for row in rows:
+        for name, cell in zip(header, row, strict=True):
+            columns[name].append(_number(cell))
+    if "window_s" not in columns:
+        raise FileError(f"{files.power} is not a power table of PACT")
+    status, reason = _status(files, manifest)
+    return RecordedRun(files, manifest, status, reason, columns)
+
+
+def _power_file(path: Path) -> Path:
+    if path.suffix == ".json":
+        return path.with_suffix(".csv")
+    for ending in (".counters.csv", ".regions.csv"):
+        if path.name.endswith(ending):
+            return path.with_name(path.name.removesuffix(ending) + ".csv")
+    return path
+
+
+def _manifest_when_ready(files: RunFiles) -> dict[str, Any]:
+    """Read the manifest; a run that has this moment begun may not have written it yet."""
+    try:
+        return read_manifest(files.manifest)
+    except FileError:
+        if not is_live(files.power):
+            raise
+        time.sleep(_SETTLE_S)
+        return read_manifest(files.manifest)
+
+
+def _status(files: RunFiles, manifest: dict[str, Any]) -> tuple[str, str | None]:
+    status = str(manifest.get("status"))
+    if status != "running":
+        return status, manifest.get("reason")
+    if is_live(files.power):
+        return "running", None
+    return "incomplete", "the sampler process died (killed, or the machine went down)"
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell) if cell else None
+    except ValueError:
+        return None

@@ -1,0 +1,68 @@
+"""``pactmeter``: find the command, run it, turn errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from pactmeter import __version__
+from pactmeter.errors import PactError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Command(Protocol):
+    """A command: a module with a name, a help line, its arguments and what it does."""
+
+    NAME: str
+    HELP: str
+
+    def prepare(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; return the exit code."""
+
+
+COMMANDS = ("run", "report", "sensors", "events", "doctor", "setup")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"pactmeter: {message}\n  fix: {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code (0 fine, 1 error, 2 usage)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _Parser(prog="pactmeter", description="How many joules, where, and how sure.")
+    parser.add_argument("--version", action="version", version=f"pactmeter {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    wanted = next((word for word in words if not word.startswith("-")), None)
+    for name in COMMANDS:
+        module = _command(name)
+        sub = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        if wanted in {name, None}:
+            module.prepare(sub)
+    args = parser.parse_args(words)
+    try:
+        code = _command(args.command).run(args)
+        sys.stdout.flush()
+    except PactError as error:
+        print(f"pactmeter: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # `pactmeter ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _command(name: str) -> Command:
+    module: Command = importlib.import_module(f"pactmeter.cli.{name}")
+    return module

@@ -1,0 +1,60 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pactmeter.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_measuring(parser: argparse.ArgumentParser) -> None:
+    """Declare what `PACT` takes as arguments."""
+    add = parser.add_argument
+    add("-o", "--output", default="PACT.csv", metavar="FILE", help="power file (PACT.csv)")
+    add("--measure-period", type=float, default=1.0, metavar="S", help="a row of power (1 s)")
+    add("--perf-period", type=float, default=0.01, metavar="S", help="a row of counters (0.01 s)")
+    add(
+        "-e",
+        "--events",
+        action="append",
+        metavar="A,B",
+        help="a group of events, comma between names; repeat for more groups",
+    )
+    add("--psu", default="auto", metavar="NAME", help="a power supply, 'auto' or 'none'")
+    add("--rails", action="store_true", help="record the power supply's rails too")
+    add("--scope", choices=("tree", "system"), default="tree", help="whose events (tree)")
+    add("--estimate-cpu", action="store_true", help="estimate the CPU even where it is measured")
+    add("--realtime", action="store_true", help="ask for real-time priority for the sampler")
+    add("--warn", action="store_true", help="warn, not fail, where what was named is not there")
+
+
+def measuring_arguments(args: argparse.Namespace) -> dict[str, object]:
+    """Return the arguments of `PACT` that the options stand for."""
+    arguments: dict[str, object] = {
+        "measure_period": args.measure_period,
+        "perf_measure_period": min(args.perf_period, args.measure_period),
+        "tracker_file_name": args.output,
+        "PSU": None if args.psu.lower() == "none" else args.psu,
+        "scope": args.scope,
+        "rails": args.rails,
+        "estimate_cpu": args.estimate_cpu,
+        "realtime": args.realtime,
+        "on_error": "warn" if args.warn else "raise",
+    }
+    if args.events:
+        groups = [[name for name in group.split(",") if name] for group in args.events]
+        if not all(groups):
+            raise ConfigError("an --events group is empty", "name events, as -e FAULTS,CYCLES")
+        arguments["events_groups"] = groups
+    return arguments
+
+
+def add_carbon(parser: argparse.ArgumentParser) -> None:
+    """Declare what turns joules into grams."""
+    add = parser.add_argument
+    add("--region", metavar="R", help="country or region of the grid (DE, Germany, US-CA)")
+    add("--carbon-intensity", type=float, metavar="G", help="gCO2e/kWh, instead of a region")
+    add("--pue", type=float, default=1.0, metavar="X", help="power usage effectiveness (1.0)")

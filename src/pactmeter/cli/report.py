@@ -1,0 +1,65 @@
+"""What a recorded run comes to: headline, sources, counters, verdict."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.analysis import carbon
+from pactmeter.analysis.run import load
+from pactmeter.analysis.summary import summarize
+from pactmeter.cli.options import add_carbon
+from pactmeter.errors import ConfigError
+from pactmeter.report.text import render
+
+if TYPE_CHECKING:
+    import argparse
+
+NAME = "report"
+HELP = "say what a recorded run comes to"
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("file", help="the run's power file, as PACT.csv")
+    parser.add_argument("--json", action="store_true", help="as JSON (schema 1)")
+    add_carbon(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the summary."""
+    intensity = _intensity(args)
+    recorded = load(args.file)
+    summary = summarize(recorded)
+    first = summary["headline"]
+    footprint = None
+    if first is not None:
+        footprint = carbon.footprint(first["energy_j"], pue=args.pue, intensity=intensity)
+    if args.json:
+        if footprint is not None:
+            summary["footprint"] = _footprint_dict(footprint)
+        print(json.dumps(summary, indent=1))
+    else:
+        print(render(recorded, summary, footprint))
+    return 0
+
+
+def _intensity(args: argparse.Namespace) -> carbon.Intensity | None:
+    if args.region is not None and args.carbon_intensity is not None:
+        raise ConfigError("--region and --carbon-intensity exclude each other", "name one of them")
+    if args.carbon_intensity is not None:
+        return carbon.given(args.carbon_intensity)
+    return carbon.for_region(args.region) if args.region is not None else None
+
+
+def _footprint_dict(footprint: carbon.Footprint) -> dict[str, Any]:
+    intensity = footprint.intensity
+    return {
+        "kwh": footprint.kwh,
+        "pue": footprint.pue,
+        "carbon_g": footprint.carbon_g,
+        "intensity_g_per_kwh": intensity.g_per_kwh if intensity else None,
+        "region": intensity.region if intensity else None,
+        "year": intensity.year if intensity else None,
+        "source": intensity.source if intensity else None,
+    }

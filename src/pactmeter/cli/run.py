@@ -1,0 +1,124 @@
+"""Measure any command: pactmeter run [options] -- command args...
+
+The command's exit code is ours, and signals sent to us go on to it. A summary follows on standard
+error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pactmeter.analysis.run import load
+from pactmeter.analysis.summary import summarize
+from pactmeter.cli.options import add_measuring, measuring_arguments
+from pactmeter.cli.status import StatusLine
+from pactmeter.config.run import from_arguments
+from pactmeter.errors import ConfigError, PactError
+from pactmeter.report.text import render
+from pactmeter.session.run import Run
+
+if TYPE_CHECKING:
+    from typing import Any
+
+NAME = "run"
+HELP = "measure a command"
+_PASSED_ON = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_measuring(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no summary at the end")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- command ...")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, measured; return its exit code (128 + n where a signal ended it)."""
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    if not words:
+        raise ConfigError("no command is named", "pactmeter run -- python train.py")
+    config = from_arguments(**measuring_arguments(args)).resolved()  # type: ignore[arg-type]
+    if shutil.which(words[0]) is None:
+        found = Path(words[0]).exists()
+        print(
+            f"pactmeter: {words[0]}: {'not executable' if found else 'command not found'}",
+            file=sys.stderr,
+        )
+        return 126 if found else 127
+    # blocked from here on, so that none is lost between the start and the wait
+    watched = {*_PASSED_ON, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    gate_read, gate_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(words, gate_read, gate_write, before)
+    os.close(gate_read)
+    measured = Run(config, target_pid=pid, command=words)
+    try:
+        call = measured.enter("command")
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(gate_write)
+        raise
+    os.write(gate_write, b"go")
+    os.close(gate_write)
+    code = _wait(pid, watched, StatusLine(measured.files))
+    measured.leave(call)
+    report = measured.close("the command ended")
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not args.quiet:
+        _summary(measured, report)
+    return code
+
+
+def _become(words: list[str], gate_read: int, gate_write: int, mask: set[Any]) -> None:
+    """In the forked child: wait until counters are open, then be the command."""
+    os.close(gate_write)
+    if os.read(gate_read, 2) != b"go":
+        os._exit(1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        os.execvp(words[0], words)  # noqa: S606  what the user typed
+    except OSError as error:
+        os.write(2, f"pactmeter: {words[0]}: {error.strerror}\n".encode())
+    os._exit(126)
+
+
+def _wait(pid: int, watched: set[signal.Signals], status: StatusLine) -> int:
+    """Wait for the command, pass signals on, show the status line; return the exit code."""
+    while True:
+        info = signal.sigtimedwait(watched, status.period_s)
+        status.show()
+        if info is not None and info.si_signo != signal.SIGCHLD:
+            # a terminal sends Ctrl-C to the whole foreground group (si_pid 0): the command has it
+            if info.si_pid != 0:
+                os.kill(pid, info.si_signo)
+            continue
+        done, code = os.waitpid(pid, os.WNOHANG)
+        if done:
+            status.clear()
+            return 128 + os.WTERMSIG(code) if os.WIFSIGNALED(code) else os.WEXITSTATUS(code)
+
+
+def _summary(measured: Run, report: dict[str, Any] | None) -> None:
+    for text in (report or {}).get("warnings", ()):
+        print(f"pactmeter: {text}", file=sys.stderr)
+    try:
+        recorded = load(measured.files.power)
+        print(render(recorded, summarize(recorded)), file=sys.stderr)
+    except PactError as error:
+        print(f"pactmeter: no summary: {error}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What a run is to do, checked once, before anything starts."""

@@ -1,0 +1,168 @@
+"""Counters of a process tree or of the whole machine, read as cumulative totals."""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pactmeter.counters import access, opening, plan
+from pactmeter.kernel import perf
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pactmeter.counters.names import Scope
+    from pactmeter.counters.opening import Opened
+    from pactmeter.counters.plan import Column, Key
+
+
+class Sample(NamedTuple):
+    """One reading of all counters, cumulative since they were enabled.
+
+    Attributes:
+        time_s: CLOCK_MONOTONIC at the middle of the reading, in seconds.
+        totals: One count a column, scaled where the group shared the hardware; None: unknown.
+        times: Enabled and running seconds of each group, summed over threads or CPUs; None where
+            nothing of the group is known.
+    """
+
+    time_s: float
+    totals: tuple[int | None, ...]
+    times: tuple[tuple[float, float] | None, ...]
+
+
+class Counters:
+    """Open counters; made by `open_counters`, counting from then on until `close`.
+
+    Attributes:
+        columns: One name an event, in the order asked, lower-case as typed.
+        groups: One name an event group: its columns joined with ``+``.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        columns = opened.columns
+        count = columns[-1].group + 1 if columns else 0
+        self.columns = tuple(column.spec.column for column in columns)
+        self.groups = tuple(
+            "+".join(column.spec.column for column in columns if column.group == index)
+            for index in range(count)
+        )
+        self._times_from = [_section_of(opened, index) for index in range(count)]
+        self._last: list[int | None] = [None] * len(columns)
+
+    def read(self) -> Sample:
+        """Return the totals since enabling; a total never falls.
+
+        Raises:
+            OSError: A descriptor is not readable any more.
+        """
+        begin_s = time.monotonic()
+        last = self._last
+        totals: list[int | None] = [None] * len(last)
+        times: dict[Key | None, tuple[float, float] | None] = {}
+        for key, section in self._opened.sections.items():
+            counts, times[key] = section.read()
+            if counts is None:
+                continue
+            for column, count in zip(section.columns, counts, strict=True):
+                before = last[column]
+                # A scaled total is an estimate: it can fall when the share changes.
+                total = count if before is None or count > before else before
+                totals[column] = last[column] = total
+        middle_s = (begin_s + time.monotonic()) / 2
+        return Sample(middle_s, tuple(totals), tuple([times.get(key) for key in self._times_from]))
+
+    @property
+    def stale_reads(self) -> int:
+        """How often a group could not be read, so that its last values stood in."""
+        sections = self._opened.sections.values()
+        return sum(pool.stale for section in sections for pool in section.pools.values())
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what became of each event, as plain data for the manifest."""
+        return [self._describe(column) for column in self._opened.columns]
+
+    def _describe(self, column: Column) -> dict[str, Any]:
+        spec, flags = column.spec, column.flags
+        verdict = column.verdict or access.Verdict("missing", "none of its CPUs is online")
+        return {
+            "column": spec.column,
+            "name": spec.name,
+            "scope": column.scope,
+            "status": verdict.status,
+            "reason": verdict.reason or self._shortfall(column),
+            "fix": verdict.fix,
+            "group": self.groups[column.group],
+            "pmu": spec.pmu,
+            "scale": spec.scale,
+            "unit": spec.unit,
+            "attr": {
+                "type": spec.type,
+                "config": spec.config,
+                "config1": spec.config1,
+                "config2": spec.config2,
+                "exclude_user": bool(flags & perf.FLAG_EXCLUDE_USER),
+                "exclude_kernel": bool(flags & perf.FLAG_EXCLUDE_KERNEL),
+                "exclude_hv": bool(flags & perf.FLAG_EXCLUDE_HV),
+                "inherit": bool(flags & perf.FLAG_INHERIT),
+            },
+            "backend": "poll",
+        }
+
+    def _shortfall(self, column: Column) -> str | None:
+        """Return what an event that counts may have missed."""
+        groups = [g for g in self._opened.groups if any(c is column for c in g.opened)]
+        refused = [refusal for group in groups for refusal in group.refused.items()]
+        if refused:
+            target, error = refused[0]
+            kind = "CPU" if column.scope == "system" else "thread"
+            code = errno.errorcode.get(error.errno or 0, str(error.errno))
+            return f"not counted: {kind} {target} ({code}) and {len(refused) - 1} more"
+        if self._opened.unsettled and column.scope == "tree":
+            return "threads were being started while opening: some may not be counted"
+        return None
+
+    def close(self) -> None:
+        """Close all descriptors; may be called again."""
+        self._opened.close()
+
+    def __enter__(self) -> Counters:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_counters(
+    groups: Sequence[Sequence[str]],
+    *,
+    pid: int,
+    scope: Scope,
+    exclude_pids: Collection[int] = (),
+) -> Counters:
+    """Open event groups and start counting.
+
+    An event that is known but cannot be opened here never raises: its total is None and
+    `Counters.describe` says why.
+
+    Args:
+        groups: Event names, those of one group counted at the same time.
+        pid: Root of the process tree; its threads and descendants are counted, also later ones.
+        scope: ``tree`` or ``system`` (every process on every CPU).
+        exclude_pids: Processes below `pid` to leave out with their descendants, such as the one
+            that measures. What `pid` starts after this call is always counted.
+
+    Raises:
+        ConfigError: A name is not known, or appears twice.
+        DeviceError: The process does not exist.
+    """
+    return Counters(opening.open_columns(plan.columns(groups, scope), pid, exclude_pids))
+
+
+def _section_of(opened: Opened, group: int) -> Key | None:
+    """Return where a group's times come from: its hardware events, else the software ones."""
+    mine = {index for index, column in enumerate(opened.columns) if column.group == group}
+    keys = [key for key, section in opened.sections.items() if mine & set(section.columns)]
+    return max(keys, key=lambda key: key[1], default=None)

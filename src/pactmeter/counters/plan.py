@@ -1,0 +1,239 @@
+"""What is opened together: the kernel groups that the user's event groups come to.
+
+All software events of a scope share one kernel group, which is always on. The hardware events of
+each user group are a kernel group of their own, one a PMU where several are asked, and are opened
+once a target: a thread (with what descends from it) or a CPU.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pactmeter.counters import access
+from pactmeter.counters.names import EventSpec, Scope, parse
+from pactmeter.errors import ConfigError
+from pactmeter.kernel import perf, pmu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_HYBRID_SHIFT = 32
+"""On hybrid CPUs the upper half of a generic event's config names the core PMU."""
+
+Key = tuple[Scope, int, str]
+"""Scope, number of the user's group (-1: software events of all), PMU."""
+
+REFERENCE = EventSpec("dummy", "dummy", perf.TYPE_SOFTWARE, perf.SW_DUMMY, pmu="software")
+"""Counts nothing and is always on: the reference of time where no software event was asked for."""
+
+
+@dataclass(slots=True)
+class Column:
+    """One event asked for, and what came of it."""
+
+    spec: EventSpec
+    group: int
+    scope: Scope
+    verdict: access.Verdict | None = None
+    flags: int = 0
+
+    def settle(self, verdict: access.Verdict) -> None:
+        """Take a verdict; one core PMU of several that counts is enough."""
+        if self.verdict is None or self.verdict.status != "ok":
+            self.verdict = verdict
+
+
+@dataclass(slots=True)
+class KernelGroup:
+    """One kernel group, opened alike on every target of its scope.
+
+    Attributes:
+        key: The section it belongs to. Groups of one key on one target are the core PMUs of a
+            hybrid CPU, of which a thread uses one at a time: their counts and times add up.
+        scope: Whether its targets are threads or CPUs.
+        members: The columns wanted, leader first; None for the reference of time.
+        cpus: In system scope the CPUs to open on.
+        pmu_type: Core PMU of a hybrid CPU, else 0.
+    """
+
+    key: Key
+    scope: Scope
+    members: list[Column | None]
+    cpus: tuple[int, ...] = ()
+    pmu_type: int = 0
+    opened: list[Column | None] = field(default_factory=list)
+    attrs: list[perf.Attr] = field(default_factory=list)
+    refused: dict[int, OSError] = field(default_factory=dict)
+
+    def probe(self, pid: int, cpu: int) -> None:
+        """Find out on one target which members open; each gets its verdict.
+
+        Raises:
+            ProcessLookupError: The target is gone.
+        """
+        descriptors: list[int] = []
+        try:
+            for column in self.members:
+                self._probe_member(column, descriptors, pid, cpu)
+        finally:
+            close_all(descriptors)
+
+    def _probe_member(
+        self, column: Column | None, descriptors: list[int], pid: int, cpu: int
+    ) -> None:
+        spec = column.spec if column else REFERENCE
+        verdict = access.meaningless(spec)
+        if verdict is None:
+            leader = descriptors[0] if descriptors else -1
+            attr = self._attr(spec, leads=leader < 0)
+            try:
+                fd = access.open_permitted(spec, attr, pid=pid, cpu=cpu, group_fd=leader)
+            except ProcessLookupError:
+                raise
+            except OSError as error:
+                verdict = access.explain(error, spec, self.scope, pid=pid)
+                if error.errno == errno.EINVAL and leader >= 0:
+                    verdict = self._alone(spec, attr, pid, cpu) or self._too_large()
+            else:
+                descriptors.append(fd)
+                self.opened.append(column)
+                self.attrs.append(attr)
+                verdict = access.ok(attr, spec, self.scope)
+                if column:
+                    column.flags = attr.flags
+        if column:
+            column.settle(verdict)
+
+    def _alone(self, spec: EventSpec, attr: perf.Attr, pid: int, cpu: int) -> access.Verdict | None:
+        """Return why an event does not open outside the group either; None if it does."""
+        try:
+            os.close(access.open_raised(attr, pid=pid, cpu=cpu))
+        except OSError as error:
+            return access.explain(error, spec, self.scope, pid=pid)
+        return None
+
+    def _too_large(self) -> access.Verdict:
+        return access.Verdict(
+            "missing",
+            f"group larger than the PMU: it holds {len(self.attrs)} of {len(self.members)} events",
+            fix="split it into several groups",
+        )
+
+    def _attr(self, spec: EventSpec, *, leads: bool) -> perf.Attr:
+        flags = access.attr_flags(spec)
+        if self.scope == "tree":
+            flags |= perf.FLAG_INHERIT
+        if leads:
+            flags |= perf.FLAG_DISABLED
+        return perf.counting_attr(
+            spec.type,
+            spec.config | (self.pmu_type << _HYBRID_SHIFT if spec.generic_hardware else 0),
+            config1=spec.config1,
+            config2=spec.config2,
+            flags=flags,
+        )
+
+    def open(self, pid: int, cpu: int) -> list[int]:
+        """Open what `probe` found on one target and return the descriptors, leader first.
+
+        Raises:
+            OSError: It did not open on this target; nothing of it stays open.
+        """
+        descriptors: list[int] = []
+        try:
+            for attr in self.attrs:
+                leader = descriptors[0] if descriptors else -1
+                descriptors.append(access.open_raised(attr, pid=pid, cpu=cpu, group_fd=leader))
+        except OSError:
+            close_all(descriptors)
+            raise
+        return descriptors
+
+    def give_up(self, verdict: access.Verdict) -> None:
+        """Take the group out: better no figure than that of some of the targets."""
+        for column in self.opened:
+            if column:
+                column.verdict = verdict
+        self.opened.clear()
+        self.attrs.clear()
+
+
+def columns(groups: Sequence[Sequence[str]], scope: Scope) -> list[Column]:
+    """Return the events asked for, in order.
+
+    A ``SYSTEMWIDE:`` event takes its whole group to system scope: the events of a group are there
+    to be compared.
+
+    Raises:
+        ConfigError: A name is not known, appears twice, or a group is empty.
+    """
+    found: list[Column] = []
+    seen: set[str] = set()
+    for index, group in enumerate(groups):
+        if isinstance(group, str) or not group:
+            raise ConfigError(
+                f"event group {group!r} is not a list of event names",
+                fix="write events_groups as [['MIGRATIONS'], ['FAULTS', 'CYCLES']]",
+            )
+        specs = [parse(name) for name in group]
+        wide: Scope = "system" if any(spec.scope for spec in specs) else scope
+        for spec in specs:
+            if spec.column in seen:
+                raise ConfigError(
+                    f"event {spec.name!r} appears twice in events_groups",
+                    fix="name each event once",
+                )
+            seen.add(spec.column)
+            found.append(Column(spec, index, wide))
+    return found
+
+
+def kernel_groups(wanted: Sequence[Column]) -> list[KernelGroup]:
+    """Return the kernel groups for the columns, software first (they are the others' reference)."""
+    cores = [unit for unit in pmu.pmus() if unit.cpus]
+    groups: dict[tuple[Key, int], KernelGroup] = {}
+    for column in sorted(wanted, key=lambda column: not column.spec.software):
+        for key, core, only in _places(column, cores if len(cores) > 1 else []):
+            kind = core.type if core else 0
+            group = groups.setdefault(
+                (key, kind),
+                KernelGroup(key, column.scope, [], _cpus(column.scope, only), pmu_type=kind),
+            )
+            group.members.append(column)
+    return list(groups.values())
+
+
+def _places(
+    column: Column, cores: list[pmu.Pmu]
+) -> Iterator[tuple[Key, pmu.Pmu | None, tuple[int, ...] | None]]:
+    """Yield the section, core PMU and CPUs of each event to open for a column."""
+    spec, scope = column.spec, column.scope
+    if spec.software:
+        yield (scope, -1, "software"), None, None
+        return
+    if spec.generic_hardware and cores:
+        for core in cores:
+            yield (scope, column.group, "cpu"), core, core.cpus
+        return
+    unit = pmu.find(spec.pmu)
+    # What counts for the machine (a cpumask) or on some cores only shares no group with others.
+    only = unit.cpumask if unit else None
+    if unit and any(core.name == unit.name for core in cores):
+        only = unit.cpus
+    yield (scope, column.group, spec.pmu if only else "cpu"), None, only
+
+
+def _cpus(scope: Scope, only: tuple[int, ...] | None) -> tuple[int, ...]:
+    if scope == "tree":
+        return ()
+    online = pmu.online_cpus()
+    return online if only is None else tuple(cpu for cpu in only if cpu in online)
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close descriptors, members before their leader."""
+    for descriptor in reversed(list(descriptors)):
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""``@PACT``: measure every call of a function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from pactmeter.errors import ConfigError
+from pactmeter.session.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def PACT(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def PACT(**arguments: Any) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def PACT(function: Any = None, /, **arguments: Any) -> Any:  # noqa: N802  the documented name
+    """Measure power and performance counters while a function runs.
+
+    Works with and without brackets, on functions, methods, generators and their async kin. The
+    function's value and its exceptions pass through unchanged.
+
+    Args:
+        function: The function, where no brackets are used.
+        **arguments: All by keyword:
+
+            - ``measure_period`` (1): seconds a row of power covers.
+            - ``perf_measure_period`` (0.01): seconds a row of counters covers.
+            - ``events_groups`` (``[['MIGRATIONS'], ['FAULTS'], ['CACHE-MISSES'], ['CYCLES']]``):
+              groups of event names; a group is counted together.
+            - ``tracker_file_name`` (``"PACT.csv"``): the power file; its sidecars stand beside it.
+            - ``PSU`` (``"auto"``): all supported power supplies found; None for none; or a name
+              as ``"Corsair_1500i"``, a model or ``vid:pid[:serial]``, or a list of those.
+            - ``on_error`` (``"raise"``): before the function starts; or ``"warn"``.
+            - ``scope`` (``"tree"``): count the events of this process and its children; or
+              ``"system"``.
+            - ``sync`` (True): wait for CUDA at the edges of a call, where torch has it up.
+            - ``realtime`` (False): ask for SCHED_FIFO for the sampler.
+            - ``rails`` (False): record the rails of the power supply too.
+            - ``estimate_cpu`` (False): record an estimate of the CPU even where it is measured.
+
+    Returns:
+        The function, measured; with brackets, a decorator.
+
+    Raises:
+        ConfigError: An argument is wrong.
+    """
+    if function is not None:
+        if not callable(function):
+            raise ConfigError(
+                f"PACT was given {function!r}", "name its arguments, as @PACT(measure_period=1)"
+            )
+        return _measured(function, Session(**arguments))
+    session = Session(**arguments)  # wrong arguments are told here, before any call
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if not callable(function):
+            raise ConfigError(f"PACT(...) was applied to {function!r}, which is no function")
+        return _measured(function, session)
+
+    return decorate
+
+
+def _measured(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
+    if isinstance(function, staticmethod | classmethod):
+        return type(function)(_measured(function.__func__, session))
+    if inspect.isasyncgenfunction(function):
+        wrapper: Callable[..., Any] = _async_generator(function, session)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _coroutine(function, session)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, session)
+    else:
+        wrapper = _plain(function, session)
+    return functools.wraps(function)(wrapper)
+
+
+def _plain(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        with session.call():
+            return function(*args, **kwargs)
+
+    return measured
+
+
+def _coroutine(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
+    async def measured(*args: Any, **kwargs: Any) -> Any:
+        with session.call():
+            return await function(*args, **kwargs)
+
+    return measured
+
+
+def _generator(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
+    def measured(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with session.call():  # from the first value asked for to the last
+            return (yield from function(*args, **kwargs))
+
+    return measured
+
+
+def _async_generator(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
+    async def measured(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        with session.call():
+            inner = function(*args, **kwargs)
+            try:
+                step = inner.__anext__()
+                while True:
+                    try:
+                        value = await step
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        sent = yield value
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001  thrown in: for the inner one
+                        step = inner.athrow(error)
+                    else:
+                        step = inner.asend(sent)
+            finally:
+                await inner.aclose()
+
+    return measured

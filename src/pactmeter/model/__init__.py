@@ -1,0 +1,1 @@
+"""What is measured: channels, findings, energies and fitted curves. Plain data."""

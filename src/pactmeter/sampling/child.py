@@ -1,0 +1,168 @@
+"""The sampler process: set up from one message, tell what was opened, serve."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.clock import ClockPair
+from pactmeter.config.run import RunConfig
+from pactmeter.counters.groups import open_counters
+from pactmeter.errors import PactError
+from pactmeter.kernel.process import open_pidfd, raise_priority, set_name
+from pactmeter.sampling.counting import Counting
+from pactmeter.sampling.link import Link
+from pactmeter.sampling.poller import POLL_PERIOD_S
+from pactmeter.sampling.power import Power
+from pactmeter.sampling.record import Record, about_host
+from pactmeter.sampling.sampler import Sampler
+from pactmeter.sensors.base import Request
+from pactmeter.sensors.registry import discover_all
+
+if TYPE_CHECKING:
+    from pactmeter.counters.groups import Counters
+    from pactmeter.sampling.link import Message
+    from pactmeter.sensors.base import Device
+
+
+def main(fd: int) -> None:
+    """Serve the program at the other end of this socket."""
+    # A terminal's Ctrl-C and a batch system's SIGTERM go to every process of the job. The sampler
+    # ends when the program does, and closes the run first.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    set_name("pactmeter")
+    link = Link(socket.socket(fileno=fd))
+    try:
+        message = link.receive(10.0)
+    except EOFError:
+        return
+    if message is None:
+        return
+    try:
+        sampler, pidfd, ready = _set_up(link, message)
+    except PactError as error:
+        _answer(link, {"type": "failed", **error.to_dict()})
+        return
+    except Exception as error:  # noqa: BLE001  whatever went wrong, the user is to read it
+        traceback.print_exc()
+        text = f"the sampler failed to start: {type(error).__name__}: {error}"
+        _answer(link, {"type": "failed", "error": "SamplerError", "message": text})
+        return
+    _answer(link, ready)
+    sampler.serve(pidfd)
+    sys.stdout.flush()
+
+
+def _answer(link: Link, message: Message) -> None:
+    with contextlib.suppress(EOFError):
+        link.send(message)
+
+
+def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]:
+    config = RunConfig.from_dict(message["config"])
+    target = int(message["target_pid"])
+    start = ClockPair.now()
+    priority = raise_priority(realtime=config.realtime)
+    try:
+        pidfd = open_pidfd(int(message["parent_pid"]))
+    except OSError:  # kernels before 5.3, and sandboxes: the socket's end tells too
+        pidfd = None
+
+    counters = open_counters(
+        config.events_groups,
+        pid=target,
+        scope=config.scope,
+        exclude_pids=[os.getpid(), *message.get("exclude_pids", [])],
+    )
+    try:
+        request = Request(psu=config.psu, rails=config.rails, estimate_cpu=config.estimate_cpu)
+        sampled_by = message.get("devices_sampled_by")
+        found = discover_all(request, on_missing=config.on_error) if sampled_by is None else None
+        findings = [finding.to_dict() for finding in found.findings] if found else []
+        problems = [str(problem) for problem in found.problems] if found else []
+        must = config.on_error == "raise" and "auto" not in config.psu
+        devices, refused = _open(list(found.devices) if found else [], must_psu=must)
+        findings += refused
+        record = Record(Path(config.file))
+    except BaseException:
+        counters.close()
+        raise
+    power = Power(devices, min(POLL_PERIOD_S, config.measure_period_s))
+    counting = Counting(counters, config.perf_measure_period_s)
+    problems += _event_problems(config, counters)
+    about = {
+        "command": message.get("command"),
+        "config": message["config"],
+        "used": {
+            "file": str(record.files.power),
+            "priority": priority,
+            "poll_period_s": min(POLL_PERIOD_S, config.measure_period_s),
+            "rank": message.get("rank"),
+            "devices_sampled_by": sampled_by,
+        },
+        "channels": power.channels,
+        "findings": findings,
+        "events": counters.describe(),
+        "zero_monotonic_s": None,
+        "calls": 0,
+        **about_host(start),
+    }
+    try:
+        record.begin([*power.columns, *counters.columns], counting.columns, about)
+    except PactError:
+        record.abandon()
+        raise
+    ready = {
+        "type": "ready",
+        "file": str(record.files.power),
+        "wanted": str(record.wanted),
+        "warnings": problems,
+        "channels": [c["name"] for c in about["channels"]],
+    }
+    return Sampler(config, link, record, power, counting), pidfd, ready
+
+
+def _open(devices: list[Device], *, must_psu: bool) -> tuple[list[Device], list[dict[str, Any]]]:
+    """Open the devices; one that refuses is left out, with its reason among the findings.
+
+    Raises:
+        DeviceError: A PSU asked for by name refuses.
+    """
+    opened, refused = [], []
+    for device in devices:
+        try:
+            device.open()
+        except PactError as error:
+            source = device.channels[0].name.split(".")[0] if device.channels else device.name
+            if must_psu and source.startswith("psu"):
+                raise
+            refused.append(
+                {
+                    "source": source,
+                    "name": device.name,
+                    "found": False,
+                    "detail": error.message,
+                    "fix": error.fix,
+                }
+            )
+        else:
+            opened.append(device)
+    return opened, refused
+
+
+def _event_problems(config: RunConfig, counters: Counters) -> list[str]:
+    """Events asked for by name that are known, but not to be had here."""
+    if not config.events_asked:
+        return []
+    return [
+        f"event {event['name']} is not counted: {event['reason']}"
+        for event in counters.describe()
+        if event["status"] != "ok"
+    ]

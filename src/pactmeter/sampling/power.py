@@ -1,0 +1,188 @@
+"""The devices of a run during its calls: polls in, cells of power rows out, gaps remembered."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.clock import now_s
+from pactmeter.model.channel import Channel, Kind
+from pactmeter.sampling.poller import Poller
+from pactmeter.sampling.series import CounterSeries, GaugeSeries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pactmeter.sampling.poller import Batch
+    from pactmeter.sensors.base import Device
+    from pactmeter.store.table import Cell
+
+_MOST_GAPS = 200
+_STEPS_KEPT = 64
+
+
+@dataclass(slots=True)
+class _Steps:
+    """How often a channel's value really changes (its update period, as seen by our polls)."""
+
+    value: float | None = None
+    changed_s: float | None = None
+    spans_s: deque[float] = field(default_factory=lambda: deque(maxlen=_STEPS_KEPT))
+
+    def see(self, time_s: float, value: float | None) -> None:
+        if value is None or value == self.value:
+            return
+        if self.changed_s is not None and self.value is not None:
+            self.spans_s.append(time_s - self.changed_s)
+        self.value, self.changed_s = value, time_s
+
+    @property
+    def period_s(self) -> float | None:
+        return round(statistics.median(self.spans_s), 4) if len(self.spans_s) >= 5 else None
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One channel: its series during a call, and its joules since the run's start."""
+
+    channel: Channel
+    total_j: float = 0.0
+    series: GaugeSeries | CounterSeries | None = None
+    steps: _Steps = field(default_factory=_Steps)
+
+    def begin(self, start_s: float) -> None:
+        counter = self.channel.kind is Kind.ENERGY
+        self.series = CounterSeries(start_s) if counter else GaugeSeries(start_s)
+        self.steps.changed_s = None
+
+    def cells(self, time_s: float) -> list[Cell]:
+        """Return this row's cells of the channel."""
+        if self.series is None:
+            return [None] * len(self.channel.columns)
+        cut = self.series.cut(time_s)
+        if self.channel.kind is Kind.QUANTITY:
+            return [cut.mean]
+        if cut.mean is None:
+            return [None, None, cut.polls]
+        self.total_j += cut.energy_j
+        return [cut.mean, self.total_j, cut.polls]
+
+
+class Power:
+    """All devices of a run, each polled by a thread of its own."""
+
+    def __init__(self, devices: Sequence[Device], period_s: float) -> None:
+        self._pollers = [Poller(device, period_s) for device in devices]
+        self._period_s = period_s
+        self._watched = [[_Watched(c) for c in device.channels] for device in devices]
+        self._call = 0
+        self._end_s: float | None = None
+        self._failing: dict[str, dict[str, Any]] = {}
+        self.gaps: list[dict[str, Any]] = []
+        """Closed and open gaps: device, channels, start_s, end_s (monotonic), reason."""
+        self.gaps_left_out = 0
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the power table that belong to channels."""
+        return [column for w in self._all() for column in w.channel.columns]
+
+    @property
+    def channels(self) -> list[dict[str, Any]]:
+        """What the manifest says of each channel."""
+        return [
+            {
+                **w.channel.to_dict(),
+                "device": poller.device.name,
+                "columns": list(w.channel.columns),
+                "poll_period_s": self._period_s,
+                "update_period_s": w.steps.period_s,
+            }
+            for poller, watched in zip(self._pollers, self._watched, strict=True)
+            for w in watched
+        ]
+
+    def begin(self, call: int, start_s: float) -> None:
+        """A call starts."""
+        self._call, self._end_s = call, None
+        for watched in self._all():
+            watched.begin(start_s)
+        for poller in self._pollers:
+            poller.begin(call, start_s)
+
+    def end(self, end_s: float, wait_s: float) -> None:
+        """The call has ended: ask for the closing edge and wait at most so long for it."""
+        self._end_s = end_s
+        for poller in self._pollers:
+            poller.end()
+        until_s = now_s() + wait_s
+        for poller in self._pollers:
+            poller.wait_edge(until_s)
+
+    @property
+    def resting(self) -> bool:
+        """Whether every device has been polled long enough after the call's end."""
+        return all(poller.resting for poller in self._pollers)
+
+    @property
+    def any_busy_gpu(self) -> bool:
+        """Whether a GPU was busy when it was last polled."""
+        return any(
+            w.channel.name.endswith("util_sm_pct") and (w.steps.value or 0.0) > 0.0
+            for w in self._all()
+        )
+
+    def cells(self, time_s: float, *, final: bool) -> list[Cell]:
+        """Return the channels' cells of the row that ends at this time."""
+        for poller, watched in zip(self._pollers, self._watched, strict=True):
+            while poller.batches:
+                batch = poller.batches.popleft()
+                if batch.call == self._call:
+                    self._feed(poller, watched, batch)
+        if final and self._end_s is not None:
+            for w in self._all():
+                if w.series is not None:
+                    w.series.end(self._end_s)
+        return [cell for w in self._all() for cell in w.cells(time_s)]
+
+    def close(self) -> None:
+        """Stop all threads; one that hangs in its device is left behind (it is a daemon)."""
+        for poller in self._pollers:
+            poller.close(0.2)
+
+    def _all(self) -> list[_Watched]:
+        return [w for watched in self._watched for w in watched]
+
+    def _feed(self, poller: Poller, watched: list[_Watched], batch: Batch) -> None:
+        for index, w in enumerate(watched):
+            poll = batch.poll(index, self._period_s)
+            if w.series is not None:
+                if batch.edge:
+                    w.series.add_edge(poll)
+                else:
+                    w.series.add(poll)
+            w.steps.see(poll.time_s, poll.value)
+        self._note_gap(poller.device, batch)
+
+    def _note_gap(self, device: Device, batch: Batch) -> None:
+        gap = self._failing.get(device.name)
+        if batch.values is not None:
+            if gap is not None:
+                gap["end_s"] = batch.time_s
+                del self._failing[device.name]
+            return
+        if gap is None:
+            gap = {
+                "device": device.name,
+                "channels": [channel.name for channel in device.channels],
+                "start_s": batch.time_s,
+                "end_s": None,
+                "reason": batch.reason,
+            }
+            self._failing[device.name] = gap
+            if len(self.gaps) < _MOST_GAPS:
+                self.gaps.append(gap)
+            else:
+                self.gaps_left_out += 1

@@ -1,0 +1,223 @@
+"""From polls to rows: energy, mean and number of polls of one channel during one call.
+
+Pure arithmetic on times and values; the clock and the devices are elsewhere. A series is fed with
+polls and cut at the edges of rows. It never runs ahead of what was read, and a poll that failed
+adds nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """One reading of one channel.
+
+    Attributes:
+        time_s: Monotonic time of the reading (the middle of the exchange).
+        value: The value; None if there was none.
+        reach_s: How far to either side a gauge's reading may stand for its neighbourhood.
+        lost: A counter started again since the poll before: what lies between is unknown.
+    """
+
+    time_s: float
+    value: float | None
+    reach_s: float
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One channel over one row.
+
+    Attributes:
+        energy_j: Energy over the covered time, in joules (meaningless for quantities).
+        covered_s: Seconds within the row (and what earlier rows left open) that are known.
+        polls: Good polls taken in by this row.
+    """
+
+    energy_j: float
+    covered_s: float
+    polls: int
+
+    @property
+    def mean(self) -> float | None:
+        """Time-weighted mean over the covered time, in watts or the channel's unit."""
+        return self.energy_j / self.covered_s if self.covered_s > 0 else None
+
+
+class _Series:
+    """What gauge and counter share: polls in order of time, an end, sums since the last cut."""
+
+    def __init__(self, start_s: float) -> None:
+        self._start_s = start_s
+        self._end_s: float | None = None
+        self._polls: deque[Poll] = deque()
+        self._energy_j = 0.0
+        self._covered_s = 0.0
+        self._good = 0
+
+    def add(self, poll: Poll) -> None:
+        """Take in a poll, in order of time."""
+        self._polls.append(poll)
+
+    def end(self, time_s: float) -> None:
+        """The call ended at this time: polls from here on lie outside it."""
+        self._end_s = time_s
+
+    def _take(self) -> Slice:
+        taken = Slice(self._energy_j, self._covered_s, self._good)
+        self._energy_j = self._covered_s = 0.0
+        self._good = 0
+        return taken
+
+
+class GaugeSeries(_Series):
+    """A power or other gauge: each poll stands for the time that is nearest to it.
+
+    The load is taken to start and end with the call. So the polls at its edges, which see the
+    machine as it was before and after, do not count; the first poll inside the call stands for its
+    beginning too and the last one for its end. Only a call without any poll inside falls back to
+    its edges. A failed poll leaves its own time uncovered.
+    """
+
+    def __init__(self, start_s: float) -> None:
+        super().__init__(start_s)
+        self._last: Poll | None = None
+        self._reached_s = start_s
+        self._edges: list[float] = []
+
+    def add_edge(self, poll: Poll) -> None:
+        """Take in the poll of the opening or closing edge."""
+        if poll.value is not None:
+            self._edges.append(poll.value)
+
+    def end(self, time_s: float) -> None:
+        """Leave out what was polled after the call's end."""
+        super().end(time_s)
+        while self._polls and self._polls[-1].time_s >= time_s:
+            self.add_edge(self._polls.pop())
+
+    def add(self, poll: Poll) -> None:
+        """Take in a poll, in order of time."""
+        if self._end_s is not None and poll.time_s >= self._end_s:
+            self.add_edge(poll)
+        else:
+            super().add(poll)
+
+    def cut(self, time_s: float) -> Slice:
+        """Return what is known up to this time and was not returned before."""
+        final = self._end_s is not None and time_s >= self._end_s
+        while self._polls and self._polls[0].time_s <= time_s:
+            self._join(self._polls.popleft())
+        following = self._polls[0] if self._polls else None
+        middle = time_s
+        if self._last is not None:
+            last = self._last
+            if following is not None:
+                middle = (last.time_s + following.time_s) / 2
+            # at the end of the call nothing more comes: the last poll stands for the rest
+            reach_s = 2 * last.reach_s if final else last.reach_s
+            self._stand(last.time_s, min(middle, last.time_s + reach_s, time_s), last.value)
+        if following is not None and self._last is not None:
+            self._stand(max(middle, following.time_s - following.reach_s), time_s, following.value)
+        if final and self._last is None and self._edges:
+            self._stand(self._start_s, time_s, sum(self._edges) / len(self._edges))
+            self._good += 1
+        return self._take()
+
+    def _join(self, poll: Poll) -> None:
+        """Account for the time from the poll before to this one."""
+        if poll.value is not None:
+            self._good += 1
+        if self._last is None:
+            self._stand(max(self._start_s, poll.time_s - 2 * poll.reach_s), poll.time_s, poll.value)
+        else:
+            last = self._last
+            middle = (last.time_s + poll.time_s) / 2
+            self._stand(last.time_s, min(middle, last.time_s + last.reach_s), last.value)
+            self._stand(max(middle, poll.time_s - poll.reach_s), poll.time_s, poll.value)
+        self._last = poll
+
+    def _stand(self, from_s: float, to_s: float, value: float | None) -> None:
+        """Let a value stand for a span, or for the part of it not yet accounted for."""
+        from_s = max(from_s, self._reached_s)
+        if to_s <= from_s:
+            return
+        self._reached_s = to_s
+        if value is not None:
+            self._energy_j += value * (to_s - from_s)
+            self._covered_s += to_s - from_s
+
+
+class CounterSeries(_Series):
+    """An energy counter: differences, so that a late or failed poll loses nothing.
+
+    Between two polls the counter is taken to grow evenly, which matters at the edges of rows only.
+    A counter that updates in steps stands still for some polls; at the end of a call the next step
+    after it tells how far it would have come.
+    """
+
+    OPENING_S = 0.05
+    """A first reading within this time of the call's start is taken as the reading at its start."""
+
+    def __init__(self, start_s: float) -> None:
+        super().__init__(start_s)
+        self._last: Poll | None = None
+        self._done_s = start_s
+        self._done_j = 0.0
+
+    def add_edge(self, poll: Poll) -> None:
+        """A counter is read at its edges as anywhere else."""
+        self.add(poll)
+
+    def add(self, poll: Poll) -> None:
+        """Take in a poll, in order of time; a failed one is bridged by the next."""
+        if poll.value is not None:
+            super().add(poll)
+
+    def cut(self, time_s: float) -> Slice:
+        """Return what is known up to this time and was not returned before."""
+        while self._polls and self._polls[0].time_s <= time_s:
+            self._join(self._polls.popleft())
+        following = self._following()
+        if self._last is not None and following is not None and not following.lost:
+            last_s, last_j = self._last.time_s, _value(self._last)
+            share = (time_s - last_s) / (following.time_s - last_s)
+            self._account(time_s, last_j + share * (_value(following) - last_j))
+        return self._take()
+
+    def _following(self) -> Poll | None:
+        """The first poll after the cut, or at the end of a call the first that has moved on."""
+        if self._last is None or not self._polls:
+            return None
+        if self._end_s is not None:
+            for poll in self._polls:
+                if poll.lost or _value(poll) > _value(self._last):
+                    return poll
+        return self._polls[0]
+
+    def _join(self, poll: Poll) -> None:
+        self._good += 1
+        if self._last is None:
+            at_start = poll.time_s - self._start_s <= self.OPENING_S
+            self._done_s = self._start_s if at_start else poll.time_s
+            self._done_j = _value(poll)
+        elif poll.lost:
+            self._done_s, self._done_j = poll.time_s, _value(poll)
+        else:
+            self._account(poll.time_s, _value(poll))
+        self._last = poll
+
+    def _account(self, time_s: float, energy_j: float) -> None:
+        self._energy_j += energy_j - self._done_j
+        self._covered_s += time_s - self._done_s
+        self._done_s, self._done_j = time_s, energy_j
+
+
+def _value(poll: Poll) -> float:
+    if poll.value is None:  # `add` keeps those out
+        raise ValueError("a counter's poll has no value")
+    return poll.value

@@ -1,0 +1,1 @@
+"""What can be read on a machine: one file a sensor, one line each in the registry."""

@@ -1,0 +1,269 @@
+"""A run: one process and one set of settings, one sampler, any number of calls."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.config import ranks
+from pactmeter.errors import ConfigError, DeviceError, PactError
+from pactmeter.sampling.launch import SamplerProcess
+from pactmeter.session import cuda
+from pactmeter.store.files import RunFiles
+
+if TYPE_CHECKING:
+    from pactmeter.config.run import RunConfig
+
+CLOSED_S = 3.0
+"""How long a reader waits for the last call to be whole on disk."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a run, while it is open."""
+
+    index: int
+    open: bool = True
+
+
+class Run:
+    """One sampler and its calls. The first call starts it, the interpreter's end closes it."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        target_pid: int | None = None,
+        command: list[str] | None = None,
+    ) -> None:
+        self._config = config
+        self._target_pid = target_pid
+        self._command = command or list(sys.argv)
+        self._lock = threading.RLock()
+        self._sampler: SamplerProcess | None = None
+        self._active = 0
+        self._calls = 0
+        self._windows = 0
+        self._given_up = False
+        self._told_death = False
+
+    @property
+    def files(self) -> RunFiles:
+        """The files of the run (their names may differ from those asked for)."""
+        name = self._sampler.ready["file"] if self._sampler else self._config.file
+        return RunFiles(Path(name))
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels that are recorded."""
+        return list(self._sampler.ready["channels"]) if self._sampler else []
+
+    @property
+    def sampler_pid(self) -> int | None:
+        """Process id of the sampler, while there is one."""
+        return self._sampler.pid if self._sampler else None
+
+    @property
+    def active(self) -> bool:
+        """Whether a call is open."""
+        return self._active > 0
+
+    def enter(self, name: str = "call") -> Call:
+        """Open a call; start the sampler if this is the first.
+
+        Raises:
+            PactError: The sampler cannot start, and ``on_error`` is ``raise``.
+        """
+        with self._lock:
+            if self._sampler is None and not self._given_up:
+                self._start()
+            call = Call(self._calls)
+            self._calls += 1
+            self._active += 1
+            edge = self._active == 1
+            self._windows += edge
+            if self._sampler is not None:
+                if edge:
+                    self._synchronize()
+                tid = threading.get_native_id()
+                self._sampler.enter(call.index, name, tid, edge=edge)
+            return call
+
+    def leave(self, call: Call) -> None:
+        """Close a call. Never raises: the function's outcome is the function's."""
+        try:
+            with self._lock:
+                if not call.open:
+                    return
+                call.open = False
+                self._active -= 1
+                edge = self._active == 0
+                if self._sampler is not None:
+                    synced = self._synchronize() if edge else False
+                    self._sampler.leave(call.index, edge=edge, synced=synced)
+                    self._tell_death()
+        except Exception as error:  # noqa: BLE001  see above
+            tell(f"PACT could not close a call: {type(error).__name__}: {error}")
+
+    def wait_closed(self) -> None:
+        """Wait until every call that has ended is whole on disk (at most some seconds)."""
+        with self._lock:
+            if self._sampler is not None:
+                self._sampler.wait_closed(self._windows - (self._active > 0), CLOSED_S)
+
+    def close(self, reason: str = "the program ended") -> dict[str, Any] | None:
+        """End the run; return the sampler's report, or None if there is none."""
+        with self._lock:
+            if self._sampler is None:
+                return None
+            sampler, self._sampler = self._sampler, None
+            self._given_up = True
+            was_alive = sampler.alive
+            self._config = replace(self._config, file=sampler.ready["file"])
+            report = sampler.stop(reason)
+            if report is None and was_alive and not self._told_death:
+                tell(f"PACT: the sampler did not report; see {self._config.file}")
+            return report
+
+    def disown(self) -> None:
+        """Forget the run in a forked child: it is its parent's."""
+        self._lock = threading.RLock()  # the parent's may have been held by another thread
+        if self._sampler is not None:
+            self._sampler.disown()
+        self._sampler = None
+        self._given_up = True
+
+    def _start(self) -> None:
+        rank = ranks.detect()
+        config = self._config
+        if rank is not None and rank.rank > 0:
+            ranked = RunFiles(Path(config.file)).with_suffix(f".rank{rank.rank}")
+            config = replace(config, file=str(ranked.power))
+        setup = {
+            "config": config.to_dict(),
+            "parent_pid": os.getpid(),
+            "target_pid": self._target_pid or os.getpid(),
+            "exclude_pids": sampler_pids(),
+            "command": self._command,
+            "rank": None
+            if rank is None
+            else {"rank": rank.rank, "size": rank.size, "launcher": rank.launcher},
+            "devices_sampled_by": None
+            if rank is None or rank.local_rank == 0
+            else f"local rank 0 of {rank.launcher}",
+        }
+        try:
+            self._sampler = SamplerProcess(setup)
+        except (ConfigError, DeviceError):
+            raise  # wrong whatever `on_error` says; the sampler itself has judged absence
+        except PactError as error:
+            if self._config.on_error == "raise":
+                raise
+            self._given_up = True
+            tell(f"PACT measures nothing: {error}")
+            return
+        for text in self._sampler.ready["warnings"]:
+            tell(f"PACT: {text}")
+
+    def _synchronize(self) -> bool:
+        return cuda.synchronize() if self._config.sync else False
+
+    def _tell_death(self) -> None:
+        if self._sampler is not None and not self._sampler.alive and not self._told_death:
+            self._told_death = True
+            tell(
+                f"PACT: the sampler has died; {self.files.power} holds what was recorded until then"
+            )
+
+
+def tell(text: str) -> None:
+    """Warn, even where warnings are errors: measuring must not stop a program."""
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
+    except RuntimeWarning:
+        _say(text)
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stderr.write(text + "\n")
+    except (OSError, ValueError, AttributeError):
+        pass  # no standard error to write to
+
+
+# --- the runs of this process --------------------------------------------------------------------
+
+_runs: dict[RunConfig, Run] = {}
+_inside: set[RunConfig] = set()
+_runs_lock = threading.Lock()
+
+
+def run_for(config: RunConfig) -> Run | None:
+    """Return this process' run with these (resolved) settings, making it if needed.
+
+    None in a forked child of a call that is open: that call's run counts the child already.
+    """
+    with _runs_lock:
+        if config in _inside:
+            return None
+        run = _runs.get(config)
+        if run is None:
+            if not _runs:
+                atexit.register(_close_all)
+            run = _runs[config] = Run(config)
+        return run
+
+
+def forget(config: RunConfig, run: Run) -> None:
+    """Forget a run that could not start, so that the next call tries again."""
+    with _runs_lock:
+        if _runs.get(config) is run and not run.active:
+            del _runs[config]
+
+
+def wait_for(power: Path) -> None:
+    """Wait until the calls of this process' run in that file are whole on disk, if it has one."""
+    for run in list(_runs.values()):
+        if run.files.power == power:
+            run.wait_closed()
+
+
+def sampler_pids() -> list[int]:
+    """Return the samplers of this process, which are not part of its workload."""
+    return [pid for run in _runs.values() if (pid := run.sampler_pid) is not None]
+
+
+def _close_all() -> None:
+    """At the end of the interpreter: close each run, and say in one line where it is."""
+    for run in list(_runs.values()):
+        channels = run.channels
+        report = run.close()
+        if report is None:
+            continue
+        for text in report["warnings"]:
+            _say(f"PACT: {text}")
+        relative = os.path.relpath(run.files.power)
+        name = str(run.files.power) if relative.startswith("..") else relative
+        what = "" if channels else " (no power source found: time and counters only)"
+        _say(f"PACT: recorded in {name}{what}; to see it: pactmeter report {name}")
+
+
+def _forked() -> None:
+    """In a forked child: the runs are the parent's, and open calls cover the child."""
+    global _runs_lock  # noqa: PLW0603
+    _runs_lock = threading.Lock()
+    for config, run in _runs.items():
+        if run.active:
+            _inside.add(config)
+        run.disown()
+    _runs.clear()
+    atexit.unregister(_close_all)
+
+
+os.register_at_fork(after_in_child=_forked)

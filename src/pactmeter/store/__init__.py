@@ -1,0 +1,1 @@
+"""The files of a run: names, locking, append-only tables, the manifest."""

@@ -1,0 +1,123 @@
+"""Append-only CSV tables: every row whole on disk, a torn tail repaired on reading."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import TYPE_CHECKING
+
+from pactmeter.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+Cell = float | int | str | None
+
+
+def format_cell(value: Cell) -> str:
+    """Return a value as it stands in a table: empty where there is none, times to the microsecond.
+
+    >>> format_cell(None), format_cell(0.1 + 0.2), format_cell(7)
+    ('', '0.3', '7')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        text = f"{value:.6f}".rstrip("0").rstrip(".")
+        return "0" if text == "-0" else text
+    if isinstance(value, int):
+        return str(value)
+    if any(mark in value for mark in ',"\n\r'):
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+class TableWriter:
+    """Appends rows to a CSV file, whole rows or nothing.
+
+    A row that cannot be written (disk full) is cut back and counted in `lost_rows`; the next one
+    is tried again. Nothing is raised while a run goes on.
+    """
+
+    def __init__(self, fd: int, columns: Sequence[str]) -> None:
+        self._fd = fd
+        self._size = 0
+        self._pending: list[bytes] = []
+        self.lost_rows = 0
+        self.problem: str | None = None
+        """The first error of writing, as text."""
+        self._append((",".join(format_cell(name) for name in columns) + "\n").encode())
+        if self.problem is not None:
+            raise FileError(
+                f"cannot write the first line: {self.problem}", "free space on the disk"
+            )
+
+    @classmethod
+    def create(cls, path: Path, columns: Sequence[str]) -> TableWriter:
+        """Create the file (which must not exist) and write its header."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise FileError(f"cannot write {path}: {error.strerror}") from error
+        return cls(fd, columns)
+
+    def add(self, row: Sequence[Cell], *, flush: bool = True) -> None:
+        """Append one row; with ``flush=False`` it is written with the next flush."""
+        self._pending.append((",".join(map(format_cell, row)) + "\n").encode())
+        if flush:
+            self.flush()
+
+    def add_text(self, line: str) -> None:
+        """Append one ready-made line without flushing (the counters' hot path)."""
+        self._pending.append(line.encode())
+
+    def flush(self) -> None:
+        """Write what is pending in one call."""
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._append(b"".join(pending), rows=len(pending))
+
+    def _append(self, data: bytes, rows: int = 0) -> None:
+        try:
+            if os.pwrite(self._fd, data, self._size) == len(data):
+                self._size += len(data)
+                return
+            reason = "disk full"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        self.lost_rows += rows
+        self.problem = self.problem or reason
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            pass  # the torn tail stays, and reading repairs it
+
+    def close(self) -> None:
+        """Write what is pending and close the file (its lock goes with it)."""
+        self.flush()
+        os.close(self._fd)
+
+
+def read_table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+    """Return the header and the whole rows of a table.
+
+    A last line without its newline was torn by a crash and is left out; so is a row with another
+    number of cells than the header.
+
+    Raises:
+        FileError: The file cannot be read or has no header.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path} is not a table of PACT") from error
+    whole, newline, _torn = text.rpartition("\n")
+    if not newline:
+        raise FileError(f"{path} is empty")
+    rows = csv.reader(io.StringIO(whole, newline=""))
+    header = next(rows)
+    return header, (row for row in rows if len(row) == len(header))
