@@ -55,25 +55,20 @@ def PACT(function: Any = None, /, **arguments: Any) -> Any:  # noqa: N802  the d
     Raises:
         ConfigError: An argument is wrong.
     """
-    if function is not None:
-        if not callable(function):
-            raise ConfigError(
-                f"PACT was given {function!r}", "name its arguments, as @PACT(measure_period=1)"
-            )
-        return _measured(function, Session(**arguments))
     session = Session(**arguments)  # wrong arguments are told here, before any call
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        if not callable(function):
-            raise ConfigError(f"PACT(...) was applied to {function!r}, which is no function")
+    if function is not None:
         return _measured(function, session)
+    return functools.partial(_measured, session=session)
 
-    return decorate
 
-
-def _measured(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
+def _measured(function: Any, session: Session) -> Any:
     if isinstance(function, staticmethod | classmethod):
         return type(function)(_measured(function.__func__, session))
+    if not callable(function):
+        raise ConfigError(
+            f"PACT was applied to {function!r}, which is no function",
+            "name its arguments, as @PACT(measure_period=1)",
+        )
     if inspect.isasyncgenfunction(function):
         wrapper: Callable[..., Any] = _async_generator(function, session)
     elif inspect.iscoroutinefunction(function):

@@ -10,7 +10,7 @@ from pactmeter.model.channel import Domain, Origin
 if TYPE_CHECKING:
     from pactmeter.model.energy import Energy
 
-SUBTOTAL = "CPU + GPU measured subtotal, excludes memory, board, fans and supply losses"
+_LEFT_OUT = "memory, board, fans and supply losses"
 
 
 def headline(found: list[Energy]) -> Energy | None:
@@ -29,5 +29,11 @@ def headline(found: list[Energy]) -> Energy | None:
             return parts[0]
         if parts:
             return total(parts, channel, f"{label}, {len(parts)} devices")
-    parts = [e for e in measured if e.domain in {Domain.PACKAGE, Domain.GPU}]
-    return total(parts, "cpu+gpu", SUBTOTAL) if parts else None
+    cpus = [e for e in measured if e.domain is Domain.PACKAGE]
+    gpus = [e for e in measured if e.domain is Domain.GPU]
+    if not cpus and not gpus:
+        return None
+    names = [name for name, parts in (("CPU", cpus), ("GPU", gpus)) if parts]
+    left_out = _LEFT_OUT if cpus else f"CPU, {_LEFT_OUT}"
+    label = f"{' + '.join(names)} measured subtotal, excludes {left_out}"
+    return total([*cpus, *gpus], "+".join(names).lower(), label)

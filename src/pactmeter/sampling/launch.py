@@ -59,7 +59,6 @@ class SamplerProcess:
         self._seq = 0
         self._unanswered = 0
         self._backlog: deque[Message] = deque()
-        self._windows_closed = 0
         self.report: Message | None = None
         try:
             self._process = self._spawn(theirs.fileno())
@@ -121,19 +120,20 @@ class SamplerProcess:
             return
         # the opening edge reads counters alone; the closing one may wait as long for devices
         until_s = now_s() + (EDGE_S if kind == "enter" else 2 * EDGE_S)
-        answered = self._hear(lambda m: m["type"] == "edge" and m["seq"] == self._seq, until_s)
+        answered = self._hear("edge", until_s)
         self._unanswered = 0 if answered else self._unanswered + 1
 
-    def wait_closed(self, windows: int, timeout_s: float) -> bool:
-        """Wait until so many windows are whole on disk; return whether they are."""
-        if self._windows_closed >= windows:
-            return True
-        return self._hear(lambda _m: self._windows_closed >= windows, now_s() + timeout_s)
+    def sync(self, timeout_s: float) -> bool:
+        """Wait until every call that has ended is whole on disk; return whether it is."""
+        self._seq += 1
+        if not self._post({"type": "sync", "seq": self._seq}):
+            return False
+        return self._hear("synced", now_s() + timeout_s)
 
     def stop(self, reason: str) -> Message | None:
         """Close the run; return the sampler's report, or None if it gave none."""
         if self._post({"type": "stop", "reason": reason}):
-            self._hear(lambda m: m["type"] == "report", now_s() + REPORT_S)
+            self._hear("report", now_s() + REPORT_S)
         self._link.close()
         self.alive = False
         import subprocess
@@ -173,8 +173,8 @@ class SamplerProcess:
             return False
         return True
 
-    def _hear(self, wanted: Any, until_s: float) -> bool:
-        """Take in messages until the wanted one came; return whether it did."""
+    def _hear(self, kind: str, until_s: float) -> bool:
+        """Wait for the answer to the last message; late answers to others are passed over."""
         while self.alive:
             try:
                 message = self._link.receive(until_s - now_s())
@@ -183,11 +183,10 @@ class SamplerProcess:
                 return False
             if message is None:
                 return False
-            if message["type"] == "closed":
-                self._windows_closed = int(message["window"])
-            elif message["type"] == "report":
+            if message["type"] == kind == "report":
                 self.report = message
-            if wanted(message):
+                return True
+            if message["type"] == kind and message["seq"] == self._seq:
                 return True
         return False
 

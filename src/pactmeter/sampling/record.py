@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROW_COLUMNS = ("due_s", "read_s", "late_s", "window_s")
 REGION_COLUMNS = ("start_s", "end_s", "name", "index", "tid")
-_MANIFEST_EVERY_S = 1.0
+_MANIFEST_EVERY_S = 0.25
 
 
 class Record:

@@ -68,6 +68,7 @@ class Sampler:
         self._dirty = False
         self._notes: list[str] = []
         self._parent_gone = False
+        self._sync: int | None = None
 
     def serve(self, pidfd: int | None) -> None:
         """Run until the program says stop or is gone; then close the run."""
@@ -111,9 +112,21 @@ class Sampler:
             self._close_call(int(message["index"]), end_s)
             if message["edge"]:
                 self._end(end_s, synced=bool(message["synced"]), seq=message["seq"])
+        elif kind == "sync":
+            self._sync = int(message["seq"])
+            if self._window is None or self._window.end_s is None:
+                self._answer_sync()
         elif kind == "stop":
             return str(message["reason"])
         return None
+
+    def _answer_sync(self) -> None:
+        """Tell a reader that every call that has ended is whole on disk, manifest included."""
+        if self._sync is not None:
+            self._update()
+            self._record.write(force=True)
+            self._tell({"type": "synced", "seq": self._sync})
+            self._sync = None
 
     def _begin(self, start_s: float, seq: int) -> None:
         self._counting.begin()
@@ -222,7 +235,7 @@ class Sampler:
         self._window = None
         self._update()
         self._dirty = True
-        self._tell({"type": "closed", "window": self._windows})
+        self._answer_sync()
 
     # --- the manifest and the end -------------------------------------------------------------
 

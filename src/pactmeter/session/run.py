@@ -20,7 +20,7 @@ from pactmeter.store.files import RunFiles
 if TYPE_CHECKING:
     from pactmeter.config.run import RunConfig
 
-CLOSED_S = 3.0
+SYNC_S = 3.0
 """How long a reader waits for the last call to be whole on disk."""
 
 
@@ -49,7 +49,6 @@ class Run:
         self._sampler: SamplerProcess | None = None
         self._active = 0
         self._calls = 0
-        self._windows = 0
         self._given_up = False
         self._told_death = False
 
@@ -87,7 +86,6 @@ class Run:
             self._calls += 1
             self._active += 1
             edge = self._active == 1
-            self._windows += edge
             if self._sampler is not None:
                 if edge:
                     self._synchronize()
@@ -111,11 +109,11 @@ class Run:
         except Exception as error:  # noqa: BLE001  see above
             tell(f"PACT could not close a call: {type(error).__name__}: {error}")
 
-    def wait_closed(self) -> None:
+    def sync(self) -> None:
         """Wait until every call that has ended is whole on disk (at most some seconds)."""
         with self._lock:
             if self._sampler is not None:
-                self._sampler.wait_closed(self._windows - (self._active > 0), CLOSED_S)
+                self._sampler.sync(SYNC_S)
 
     def close(self, reason: str = "the program ended") -> dict[str, Any] | None:
         """End the run; return the sampler's report, or None if there is none."""
@@ -231,7 +229,7 @@ def wait_for(power: Path) -> None:
     """Wait until the calls of this process' run in that file are whole on disk, if it has one."""
     for run in list(_runs.values()):
         if run.files.power == power:
-            run.wait_closed()
+            run.sync()
 
 
 def sampler_pids() -> list[int]:

@@ -7,8 +7,10 @@ long as it writes, so a lock is never stale: it goes with its owner.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from pactmeter.errors import FileError
 from pactmeter.store.manifest import read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -92,56 +95,64 @@ def claim(wanted: RunFiles) -> tuple[RunFiles, int]:
             f"cannot create the folder {wanted.power.parent}: {error.strerror}",
             "name a 'tracker_file_name' in a folder you may write to",
         ) from error
-    for number in range(1, 1000):
-        files = wanted if number == 1 else wanted.with_suffix(f"-{number}")
-        fd = _create_locked(files)
-        if fd is not None:
-            return files, fd
+    with _claiming(wanted.power.parent):
+        for number in range(1, 1000):
+            files = wanted if number == 1 else wanted.with_suffix(f"-{number}")
+            if not is_live(files.power):
+                _set_aside(files)
+                return files, _create_locked(files.power)
     raise FileError(f"a thousand runs are writing to {wanted.power}", "name another file")
 
 
-def _create_locked(files: RunFiles) -> int | None:
-    """Return the new file's locked descriptor, or None where a live run holds the name."""
-    while True:
-        if is_live(files.power):
-            return None
-        _set_aside(files)
-        try:
-            # O_EXCL: of two programs that come at once, one creates it and the other looks again
-            fd = os.open(files.power, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise FileError(
-                f"cannot write {files.power}: {error.strerror}",
-                "name a 'tracker_file_name' in a folder you may write to",
-            ) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # seen by `is_live` of another program for a moment
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        if os.fstat(fd).st_nlink:
-            return fd
-        os.close(fd)  # set aside between creation and lock: begin again
+@contextlib.contextmanager
+def _claiming(folder: Path) -> Iterator[None]:
+    """Let one program at a time look for a name in this folder (the folder itself is locked)."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FileError(
+            f"cannot use the folder {folder}: {error.strerror}",
+            "name a 'tracker_file_name' in a folder you may write to",
+        ) from error
+    try:
+        # a claim takes a millisecond; a lock held longer is somebody else's and no reason to wait
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _create_locked(power: Path) -> int:
+    """Return the new file's locked descriptor."""
+    try:
+        fd = os.open(power, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise FileError(
+            f"cannot write {power}: {error.strerror}",
+            "name a 'tracker_file_name' in a folder you may write to",
+        ) from error
+    fcntl.flock(fd, fcntl.LOCK_EX)  # at most a reader's glance to wait for
+    return fd
 
 
 def _set_aside(files: RunFiles) -> None:
     """Rename an earlier run's files with its start time; nothing recorded is ever lost."""
-    present = [path for path in files.all if path.exists()]
-    if not present:
+    if not any(map(_exists, files.all)):
         return
     started = _started(files)
     stamp = started.strftime("-%Y%m%dT%H%M%S") + f"{started.microsecond // 1000:03d}"
     aside, attempt = files.with_suffix(stamp), 1
-    while any(path.exists() for path in aside.all):
+    while any(map(_exists, aside.all)):
         attempt += 1
         aside = files.with_suffix(f"{stamp}-{attempt}")
     try:
         for old, new in zip(files.all, aside.all, strict=True):
-            if old.exists():
+            if _exists(old):
                 old.rename(new)
-    except FileNotFoundError:
-        pass  # another program set it aside at the same moment
     except OSError as error:
         raise FileError(
             f"cannot keep the earlier run {files.power} under another name: {error.strerror}",
@@ -154,6 +165,15 @@ def _started(files: RunFiles) -> datetime:
     try:
         utc_s = float(read_manifest(files.manifest)["clock"]["start"]["utc_s"])
     except (FileError, KeyError, TypeError, ValueError):
-        present = next(path for path in files.all if path.exists())
+        present = next(filter(_exists, files.all))
         utc_s = present.stat().st_mtime
     return datetime.fromtimestamp(utc_s).astimezone()
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is not."""
+    try:
+        path.lstat()
+    except OSError:
+        return False
+    return True

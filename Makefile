@@ -1,0 +1,68 @@
+# Two commands: `make demo` and `make test`. Everything else is listed by `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := src tests benchmarks CV docs/conf.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types layers docs unit bench-overhead wheel clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
+
+demo: $(VENV)/demo.stamp  ## measure a real training on this machine and show the report
+	@$(BIN)/python CV/demo.py
+	@$(BIN)/pactmeter report demo-run/PACT.csv
+
+test: system-packages  ## set everything up and run all checks and tests
+	@$(MAKE) --no-print-directory check
+
+check: lint types layers docs unit  ## ruff, mypy, import-linter, docs, pytest
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+layers: $(VENV)/dev.stamp
+	$(BIN)/lint-imports
+
+docs: $(VENV)/dev.stamp  ## build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -n -b html docs docs/_build/html
+
+unit: $(VENV)/dev.stamp
+	$(BIN)/pytest --cov --cov-fail-under=90
+
+bench-overhead: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## what measuring costs, beside the peers
+	$(BIN)/python -m benchmarks.all --peers $(VENV)/peers/bin/python
+
+wheel: $(VENV)/dev.stamp  ## build dist/pactmeter-*.whl
+	$(BIN)/pip wheel -q --no-deps -w dist .
+
+clean:  ## remove what the targets above have made
+	rm -rf $(VENV) dist build docs/_build demo-run .coverage* .mypy_cache .ruff_cache .pytest_cache
+
+.PHONY: system-packages
+system-packages:
+	@sh tools/system-packages.sh
+
+$(VENV)/pip.stamp:
+	@sh tools/make-venv.sh $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
+	@echo "setting up $(VENV) (once) ..."
+	@$(BIN)/python -m pip install -q -e '.[psu,nvml,workloads]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml
+	@echo "setting up $(VENV) for development (once) ..."
+	@$(BIN)/python -m pip install -q -e '.[all,dev]'
+	@touch $@
+
+$(VENV)/peers.stamp: $(VENV)/pip.stamp benchmarks/peers.txt
+	@$(PYTHON) -m venv $(VENV)/peers
+	@$(VENV)/peers/bin/python -m pip install -q -r benchmarks/peers.txt
+	@touch $@

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Debian packages that the tests need beyond Python: install what is missing as root, else say so.
+set -eu
+missing=
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need gcc gcc
+need make make
+[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+[ -z "$missing" ] && exit 0
+echo "the tests need these Debian packages:$missing"
+if [ "$(id -u)" != 0 ]; then
+    echo "  fix: sudo apt-get install$missing" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086  # a list of words
+apt-get install -y -qq --no-install-recommends $missing
