@@ -243,7 +243,8 @@ def machine() -> list[str]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     return [
-        f"- CPU: {model}, {len(os.sched_getaffinity(0))} cores usable{virtual}; {memory:.0f} GiB memory",
+        f"- CPU: {model}, {len(os.sched_getaffinity(0))} cores usable{virtual};"
+        f" {memory:.0f} GiB memory",
         f"- Linux {platform.release()}, Python {platform.python_version()}",
         f"- load average before: {load}",
     ]

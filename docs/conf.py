@@ -27,7 +27,7 @@ default_role = "code"
 # No inventory of another project is fetched: a build needs no network.
 nitpick_ignore_regex = [
     ("py:.*", r"(pd|pandas|pathlib|types|os|collections|typing)\..*"),
-    ("py:.*", r"(Path|TracebackType|Any|P|R|ParamSpec|TypeVar|RunConfig|OpenCall)"),
+    ("py:.*", r"(Path|TracebackType|Any|Domain|P|R|ParamSpec|TypeVar|RunConfig|OpenCall)"),
     ("py:.*", r"pactmeter\.(config|session)\.(run|session)\.(RunConfig|OpenCall|Run|Call)"),
     ("py:.*", r"(str|int|float|bool|dict|list|tuple|None|type|object|Exception|ValueError)"),
     ("py:.*", r"(optional|BaseException|bytes)"),

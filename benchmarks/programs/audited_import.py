@@ -5,12 +5,18 @@ import os
 import sys
 
 SEEN = {"sockets": [], "devices": [], "processes": [], "threads": []}
-PROCESSES = (
-    "subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"
-)
+PROCESSES = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system")
 PATHS = ("open", "os.listdir", "os.scandir", "os.open")
 HEAVY = (
-    "numpy", "pandas", "matplotlib", "scipy", "sklearn", "torch", "rich", "pynvml", "liquidctl"
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "torch",
+    "rich",
+    "pynvml",
+    "liquidctl",
 )
 
 

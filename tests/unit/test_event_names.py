@@ -1,5 +1,6 @@
 """What a user types becomes what the kernel is asked for, and nothing else does."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -298,6 +299,9 @@ def test_importing_the_names_reads_no_files_and_nothing_heavy():
         "print(*{'numpy', 'subprocess', 'json'} & set(sys.modules))"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    alone = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=alone
+    )
 
     assert done.stdout.strip() == ""

@@ -97,9 +97,9 @@ def for_region(region: str) -> Intensity:
     if best is not None:
         return best
     for row in _rows(REGIONS):
-        names += (row["region_code"], row["region"])
-        if wanted in {row["region_code"].casefold(), row["region"].casefold()}:
-            label = f"{row['region']} ({row['country']}, {row['gas']})"
+        names += (row["region_code"], row["name"])
+        if wanted in {row["region_code"].casefold(), row["name"].casefold()}:
+            label = f"{row['name']} ({row['country']}, {row['gas']})"
             return Intensity(float(row["g_per_kwh"]), label, int(row["year"]), row["source_id"])
     raise unknown_name(
         "region", region, dict.fromkeys(filter(None, names)), fix="or give --carbon-intensity"

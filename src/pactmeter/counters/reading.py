@@ -124,9 +124,8 @@ class Section:
         if self.shared:
             totals, enabled, running = combine([pool.part for pool in pools])
         else:
-            totals = [
-                sum(counts) for counts in zip(*(pool.counts or () for pool in pools))
-            ]  # all are as wide as the section
+            every = [pool.counts or () for pool in pools]
+            totals = [sum(counts) for counts in zip(*every, strict=True)]
             enabled = sum(pool.enabled_ns for pool in pools)
             running = sum(pool.running_ns for pool in pools)
         return totals, (enabled * 1e-9, running * 1e-9)
