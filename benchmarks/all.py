@@ -8,7 +8,7 @@ when a bound is missed.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import subprocess
 import sys
 import time
@@ -29,7 +29,7 @@ def main() -> int:
     args = parser.parse_args()
 
     print("## Measured\n")
-    print(f"- {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC")
+    print(f"- {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC")
     print("\n".join(common.machine()))
     if args.quick:
         print("- **quick**: few repetitions, a try and not a measurement")

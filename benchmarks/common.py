@@ -103,7 +103,7 @@ def say(text: str) -> None:
 
 
 def t_quantile(probability: float, freedom: int) -> float:
-    """Return Student's quantile (expansion around the normal one; within 0.2 % from 9 degrees on)."""
+    """Return Student's quantile (around the normal one; within 0.2 % from 9 degrees on)."""
     z = statistics.NormalDist().inv_cdf(probability)
     terms = (
         (z**3 + z) / 4,
@@ -241,10 +241,10 @@ def machine() -> list[str]:
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     virtual = ", a virtual machine" if " hypervisor" in flags else ""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    cores = len(os.sched_getaffinity(0))
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     return [
-        f"- CPU: {model}, {len(os.sched_getaffinity(0))} cores usable{virtual};"
-        f" {memory:.0f} GiB memory",
+        f"- CPU: {model}, {cores} cores usable{virtual}; {memory:.0f} GiB memory",
         f"- Linux {platform.release()}, Python {platform.python_version()}",
         f"- load average before: {load}",
     ]

@@ -34,7 +34,7 @@ def outcome(program, call, **options):
         ("perf_measure_period=2", "ConfigError", "is longer than"),
         ("events_groups=[['CACHE-MISES']]", "ConfigError", "did you mean 'CACHE-MISSES'"),
         ("PSU='Corsair_9000'", "ConfigError", "PSU"),
-        ("nonsense=1", "TypeError", "nonsense"),
+        ("mesure_period=1", "ConfigError", "did you mean 'measure_period'"),
         ("tracker_file_name='/dev/null/x/PACT.csv'", "FileError", "tracker_file_name"),
         ("tracker_file_name='/proc/PACT.csv'", "FileError", "tracker_file_name"),
         ("events_groups=[['FAULTS'], ['faults']]", "ConfigError", "faults"),
@@ -76,7 +76,8 @@ def test_warnings_that_are_errors_do_not_stop_a_function(program):
 
 
 def test_an_event_named_and_absent_is_a_warning_and_an_empty_column(program):
-    (kind, ran), done = outcome(program, "PACT(events_groups=[['CYCLES', 'INSTRUCTIONS'], ['FAULTS']])(work)()")
+    groups = "[['CYCLES', 'INSTRUCTIONS'], ['FAULTS']]"
+    (kind, ran), done = outcome(program, f"PACT(events_groups={groups})(work)()")
     assert (kind, ran) == ("fine", [1])
     events = {e["column"]: e for e in done.run().manifest["events"]}
     for name in ("cycles", "instructions"):

@@ -86,7 +86,7 @@ def test_what_is_no_command_is_told_with_the_shells_exit_codes(tmp_path):
     (tmp_path / "plain").write_text("x")
     assert pactmeter("run", "--", "./plain", cwd=tmp_path).returncode == 126
     assert pactmeter("run", cwd=tmp_path).returncode == 2
-    assert sorted(os.listdir(tmp_path)) == ["plain"]
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
 
 
 def test_an_error_before_the_command_leaves_it_unstarted(tmp_path):
@@ -94,7 +94,7 @@ def test_an_error_before_the_command_leaves_it_unstarted(tmp_path):
     done = pactmeter(*words, cwd=tmp_path)
     assert done.returncode == 1
     assert "1b1c:1c1f" in done.stderr
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
     done = pactmeter("run", "--warn", *words[1:], cwd=tmp_path)
     assert done.returncode == 0
     assert (tmp_path / "started").exists()

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,9 +56,10 @@ def test_a_signal_to_the_whole_job_closes_the_call_and_leaves_no_process(tmp_pat
     assert process.returncode == -number
     assert (run.status, run.manifest["calls"]) == ("incomplete", 1)
     end = time.monotonic() + 5
-    while os.path.exists(f"/proc/{sampler[0]}") and time.monotonic() < end:
+    there = Path(f"/proc/{sampler[0]}")
+    while there.exists() and time.monotonic() < end:
         time.sleep(0.01)
-    assert not os.path.exists(f"/proc/{sampler[0]}")
+    assert not there.exists()
 
 
 def test_ctrl_c_closes_the_call_and_the_run(tmp_path):
@@ -72,15 +74,14 @@ def test_ctrl_c_closes_the_call_and_the_run(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_when_the_sampler_is_killed_the_function_returns_its_value_with_one_warning(
-    program, seed
-):
+def test_when_the_sampler_is_killed_the_function_returns_its_value_with_one_warning(program, seed):
     done = program(
         f"""
         import os, random, signal, time
         from pactmeter import PACT
         def children():
-            return [int(w) for w in open(f"/proc/self/task/{{os.getpid()}}/children").read().split()]
+            with open(f"/proc/self/task/{{os.getpid()}}/children") as file:
+                return [int(word) for word in file.read().split()]
         @PACT(measure_period=0.1)
         def work():
             time.sleep(random.Random({seed}).uniform(0.3, 0.8))

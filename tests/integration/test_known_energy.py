@@ -77,7 +77,7 @@ def test_a_sensor_that_fails_for_a_while_is_a_gap_and_the_other_goes_on(program,
     """
     done = program(code, env=machine.env)
     assert done.code == 0, done.err
-    summary, found = sources(done)
+    _, found = sources(done)
     board, package = found["hwmon.acpi_meter.board"], found["cpu.package0"]
     assert board["coverage"] == pytest.approx(0.75, abs=0.03)
     assert board["energy_j"] == pytest.approx(400.0 * 4 * board["coverage"], rel=0.01)

@@ -46,7 +46,9 @@ def drive(root, idle_w, load_w):
         raw = (START_UJ + int(joules * 1e6)) % (MAX_UJ + 61)
         os.pwrite(energy_fd, f"{raw:015d}\n".encode(), 0)
         broken = (root / "fail").exists()
-        os.pwrite(power_fd, b"garbage garbage" if broken else f"{int(watts * 1e6):015d}\n".encode(), 0)
+        os.pwrite(
+            power_fd, b"garbage garbage" if broken else f"{int(watts * 1e6):015d}\n".encode(), 0
+        )
         try:
             if os.read(0, 1) == b"":
                 return

@@ -2,69 +2,122 @@
 
 import errno
 import os
+import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pactmeter.counters.reading import Pool, Section
+from pactmeter.counters.reading import AlwaysOn, Shared
 from pactmeter.counters.scaling import Part, combine, whole_ns
 from pactmeter.kernel import perf
 
 
-class Readings:
-    """Stands for a `GroupReader`: gives readings and errors in turn, the last for ever."""
+class Kernel:
+    """Stands for the kernel: each descriptor gives its readings and errors in turn."""
 
-    def __init__(self, *readings) -> None:
-        self._left = list(readings)
+    def __init__(self, **readings) -> None:
+        self._left = {int(fd.removeprefix("fd")): list(each) for fd, each in readings.items()}
 
-    def read(self):
-        reading = self._left.pop(0) if len(self._left) > 1 else self._left[0]
+    def readv(self, fd, buffers):
+        left = self._left[fd]
+        reading = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(reading, int):
             raise OSError(reading, os.strerror(reading))
-        return reading
+        data = struct.pack(f"={len(reading)}Q", *reading)
+        buffers[0][: len(data)] = data
+        return len(data)
 
 
-def pool(*readings) -> Pool:
-    made = Pool(1)
-    made.add(-1, [0])
-    made._readers = [Readings(*readings)]
-    return made
+@pytest.fixture
+def kernel(monkeypatch):
+    def use(**readings):
+        monkeypatch.setattr(os, "readv", Kernel(**readings).readv)
+
+    return use
 
 
-def test_echild_is_tried_again_and_the_last_value_stands_if_it_persists():
-    section = Section([0], shared=False)
-    section.pools[1] = pool(errno.ECHILD, errno.ECHILD, (1, 10, 10, 7), errno.ECHILD)
+@pytest.mark.parametrize("kind", [AlwaysOn, Shared])
+def test_echild_is_tried_again_and_the_last_value_stands_if_it_persists(kernel, kind):
+    kernel(fd3=[errno.ECHILD, errno.ECHILD, (1, 10, 10, 7), errno.ECHILD])
+    section = kind([0])
+    section.add(1, 3, [0])
 
-    assert section.read() == ([7], (1e-8, 1e-8))
-    assert section.read() == ([7], (1e-8, 1e-8))
-    assert section.pools[1].stale == 1
+    first, second = section.read(), section.read()
+
+    assert list(first[0]) == list(second[0]) == [7]
+    assert first[1] == second[1] == (1e-8, 1e-8)
+    assert section.stale == 1
 
 
-def test_what_was_never_read_is_unknown():
-    section = Section([0], shared=False)
-    section.pools[1] = pool((1, 10, 10, 7))
-    section.pools[2] = pool(errno.ECHILD)
+@pytest.mark.parametrize("kind", [AlwaysOn, Shared])
+def test_what_was_never_read_is_unknown(kernel, kind):
+    kernel(fd3=[(1, 10, 10, 7)], fd4=[errno.ECHILD], fd5=[()])
+    section = kind([0])
 
+    assert section.read() == (None, None)  # no target at all
+    section.add(1, 3, [0])
+    assert list(section.read()[0]) == [7]
+    section.add(2, 4, [0])
     assert section.read() == (None, None)
-    assert Section([0], shared=True).read() == (None, None)
+    short = kind([0])
+    short.add(1, 5, [0])
+    assert short.read() == (None, None)
 
 
-def test_a_dead_descriptor_is_an_error():
+@pytest.mark.parametrize("kind", [AlwaysOn, Shared])
+@pytest.mark.parametrize("readings", [[errno.EBADF], [errno.ECHILD, errno.EBADF]])
+def test_a_dead_descriptor_is_an_error(kernel, kind, readings):
+    kernel(fd3=readings)
+    section = kind([0])
+    section.add(1, 3, [0])
+
     with pytest.raises(OSError, match="Bad file"):
-        pool(errno.EBADF).refresh()
+        section.read()
 
 
-def test_the_core_pmus_of_a_hybrid_cpu_add_up():
-    both = Pool(2)
-    both.add(-1, [0, 1])
-    both.add(-1, [1, None])
-    both._readers = [Readings((2, 100, 60, 5, 6)), Readings((2, 100, 40, 10, 99))]
+def test_the_targets_add_up(kernel):
+    kernel(fd3=[(2, 10, 10, 7, 1)], fd4=[(2, 30, 30, 5, 2)])
+    section = AlwaysOn([4, 8])
+    section.add(1, 3, [0, 1])
+    section.add(2, 4, [0, 1])
 
-    both.refresh()
+    assert section.read() == ([12, 3], (4e-8, 4e-8))
+    assert section.enabled_ns() == {1: 10, 2: 30}
 
-    assert both.counts == [5, 16]
-    assert (both.enabled_ns, both.running_ns) == (100, 100)
+
+def test_the_core_pmus_of_a_hybrid_cpu_add_up(kernel):
+    kernel(fd3=[(2, 100, 60, 5, 6)], fd4=[(2, 100, 40, 10, 99)])
+    section = Shared([0, 1])
+    section.add(1, 3, [0, 1])
+    section.add(1, 4, [1, None])
+
+    assert section.read() == ((5, 16), (1e-7, 1e-7))
+
+
+def test_a_shared_group_is_scaled_by_the_reference_of_the_same_reading(kernel):
+    second = 10**9
+    kernel(
+        fd3=[(1, second, second, 0), (1, 9 * second, 9 * second, 0)],
+        fd4=[(1, second // 2, second // 4, 50), errno.ECHILD],
+    )
+    always, shared = AlwaysOn([]), Shared([0])
+    always.add(1, 3, [None])
+    shared.add(1, 4, [0])
+    shared.reference = always
+
+    for _ in range(2):  # the second time the count is stale, so its time must be too
+        assert always.read()[0] == []
+        assert shared.read() == ((200,), (1.0, 0.25))
+
+
+def test_a_pmu_of_some_cores_is_not_scaled_and_unknown_where_it_never_ran(kernel):
+    kernel(fd3=[(1, 100, 0, 0), (1, 100, 40, 9)])
+    section = Shared([0], scaled=False)
+    section.add(1, 3, [0])
+
+    assert section.read() == (None, (1e-7, 0.0))
+    assert section.read() == ([9], (1e-7, 4e-8))
 
 
 counts = st.integers(0, 2**62)

@@ -60,7 +60,8 @@ def test_thread_churn_neither_fails_nor_goes_backwards_nor_loses_counts():
             last = c.read()
 
     assert near(last.totals[0], faults)
-    assert near(last.totals[1], switches)
+    # A dying thread is still switched, after its counters have gone.
+    assert last.totals[1] == pytest.approx(switches, rel=0.01)
     for before, after in zip(readings, [*readings[1:], last], strict=True):
         assert all(a <= b for a, b in zip(before.totals, after.totals, strict=True))
         assert before.time_s < after.time_s

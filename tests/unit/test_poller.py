@@ -1,5 +1,6 @@
 """One thread a device: edges, grid, tail, failures and reopening."""
 
+import itertools
 import threading
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_call_has_an_edge_at_both_ends_and_polls_on_its_grid_and_a_tail(polled
     assert len(edges) == 2
     assert len(batches) - 1 - edges[1] == module.TAIL_POLLS
     assert {batch.call for batch in batches} == {7}
-    assert all(a.time_s <= b.time_s for a, b in zip(batches, batches[1:], strict=False))
+    assert all(a.time_s <= b.time_s for a, b in itertools.pairwise(batches))
 
 
 def test_a_failed_read_has_no_value_but_a_reason_and_the_next_is_good(polled):

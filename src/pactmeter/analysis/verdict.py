@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from pactmeter.analysis.run import RecordedRun
     from pactmeter.model.energy import Energy
 
-LEVELS_PCT = (1, 2, 5)
+UNCALIBRATED_PCT = 5
+"""The best level without a calibration; the levels are 1, 2 and 5 % (EEHPC)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Check:
 def verdict(run: RecordedRun, figure: Energy | None) -> dict[str, Any]:
     """Return the level and the checks of the headline figure."""
     if figure is None:
-        text = "no source of energy was found: `pactmeter doctor` says why"
+        found = "what was found is not measured" if run.channels else "no source was found"
+        text = f"no measured energy: {found} (`pactmeter doctor` says why)"
         checks = [Check("Q1", "fail", None, text)]
     else:
         checks = [_coverage(figure), _gaps(run, figure), _duration(run)]
@@ -42,14 +44,14 @@ def _level(figure: Energy | None, checks: list[Check]) -> str:
     """The smallest of 1, 2 and 5 % that is not below the relative uncertainty.
 
     Without a calibration never better than 5 %, and there are no calibrations yet. The
-    uncertainty is compared as it is printed, with two significant digits.
+    uncertainty is compared in whole percent: a Type B figure of 5 % is not known more finely.
     """
     if figure is None or figure.u_j is None or figure.energy_j <= 0:
         return "none"
     if any(check.outcome == "fail" for check in checks):
         return "none"
-    relative_pct = two_digits(100 * figure.u_j / figure.energy_j)
-    return f"{LEVELS_PCT[-1]}%" if relative_pct <= LEVELS_PCT[-1] else "none"
+    relative_pct = round(100 * figure.u_j / figure.energy_j)
+    return f"{UNCALIBRATED_PCT}%" if relative_pct <= UNCALIBRATED_PCT else "none"
 
 
 def two_digits(value: float) -> float:

@@ -27,7 +27,7 @@ HELP = "say what can be measured here, what not, why, and how to mend it"
 MEASURED, ESTIMATES, NOTHING = 0, 3, 4
 _WORDS = {
     MEASURED: "this machine can measure energy.",
-    ESTIMATES: "this machine can estimate energy, NOT measure it.",
+    ESTIMATES: "this machine can estimate or model energy, NOT measure it.",
     NOTHING: "this machine can record counters and time, NOT energy.",
 }
 _EVENTS = (("software events", ("FAULTS", "MIGRATIONS")), ("hardware events", ("CYCLES",)))
@@ -116,7 +116,7 @@ def in_container() -> str | None:
 
 def docker_command() -> str:
     """Return the `docker run` options that give a container what can be given."""
-    nodes = sorted(Path("/dev").glob("hidraw*")) or [Path("/dev/hidraw0")]
+    nodes = sorted(Path("/dev").glob("hidraw*")) or [Path("/dev/hidrawN")]
     devices = " ".join(f"--device {node}" for node in nodes)
     powercap = "/sys/devices/virtual/powercap"
     return f"docker run {devices} --gpus all --cap-add PERFMON -v {powercap}:{powercap}:ro IMAGE"

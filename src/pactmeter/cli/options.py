@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pactmeter.errors import ConfigError
@@ -45,7 +46,8 @@ def measuring_arguments(args: argparse.Namespace) -> dict[str, object]:
         "on_error": "warn" if args.warn else "raise",
     }
     if args.events:
-        groups = [[name for name in group.split(",") if name] for group in args.events]
+        # a comma within slashes belongs to the event: cpu/event=0x3c,umask=0/
+        groups = [re.findall(r"(?:[^,/]|/[^/]*/)+", group) for group in args.events]
         if not all(groups):
             raise ConfigError("an --events group is empty", "name events, as -e FAULTS,CYCLES")
         arguments["events_groups"] = groups

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if pid == 0:
         _become(words, gate_read, gate_write, before)
     os.close(gate_read)
-    measured = Run(config, target_pid=pid, command=words)
+    measured = Run(config, target_pid=pid, command=words, tell=_tell)
     try:
         call = measured.enter("command")
     except BaseException:
@@ -112,6 +112,10 @@ def _wait(pid: int, watched: set[signal.Signals], status: StatusLine) -> int:
         if done:
             status.clear()
             return 128 + os.WTERMSIG(code) if os.WIFSIGNALED(code) else os.WEXITSTATUS(code)
+
+
+def _tell(text: str) -> None:
+    print(f"pactmeter: {text.removeprefix('PACT: ')}", file=sys.stderr)
 
 
 def _summary(measured: Run, report: dict[str, Any] | None) -> None:

@@ -6,8 +6,10 @@ read RAPL's energy, and perf events for ordinary users. --undo takes them back.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,14 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pactmeter.errors import PactError
-from pactmeter.model.psu import MODELS
+from pactmeter.model.psu import GROUP, MODELS, UDEV_FILE
 
 if TYPE_CHECKING:
     import argparse
 
 NAME = "setup"
 HELP = "let ordinary users read the meters (needs sudo; shows each change first)"
-GROUP = "pactmeter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,15 @@ class Change:
 
 def changes() -> list[Change]:
     """Return what setup does to a machine."""
-    rules = "".join(
-        f'KERNEL=="hidraw*", SUBSYSTEM=="hidraw", ATTRS{{idVendor}}=="{model.vid:04x}",'
-        f' ATTRS{{idProduct}}=="{model.pid:04x}", MODE="0660", GROUP="{GROUP}", TAG+="uaccess"\n'
-        for model in MODELS
-    )
+    rules = "".join(f"{model.udev_rule}\n" for model in MODELS)
+    before = _paranoid_before()
     energy = "/sys/devices/virtual/powercap/intel-rapl/*/energy_uj"
     nested = "/sys/devices/virtual/powercap/intel-rapl/*/*/energy_uj"
     return [
         Change(
-            "/etc/udev/rules.d/70-pactmeter.rules",
-            f"members of group '{GROUP}' may talk to Corsair and NZXT power supplies",
+            UDEV_FILE,
+            f"members of group '{GROUP}' (made if missing; add users: usermod -aG {GROUP} NAME)"
+            " may talk to Corsair and NZXT power supplies",
             "# written by `pactmeter setup`; removed by `pactmeter setup --undo`\n" + rules,
             (
                 ("udevadm", "control", "--reload"),
@@ -73,11 +72,24 @@ def changes() -> list[Change]:
             "/etc/sysctl.d/70-pactmeter.conf",
             "perf events of one's own processes, kernel side included, for all users",
             "# written by `pactmeter setup`; removed by `pactmeter setup --undo`\n"
-            "kernel.perf_event_paranoid = 1\n",
-            (("sysctl", "-q", "kernel.perf_event_paranoid=1"),),
-            (("sysctl", "-q", "kernel.perf_event_paranoid=2"),),
+            f"# before: {before}\nkernel.perf_event_paranoid = {min(before, 1)}\n",
+            (("sysctl", "-q", f"kernel.perf_event_paranoid={min(before, 1)}"),),
+            (("sysctl", "-q", f"kernel.perf_event_paranoid={before}"),),
         ),
     ]
+
+
+def _paranoid_before() -> int:
+    """The kernel's setting before ours: as our file noted it, else as it is."""
+    for path, pattern in (
+        (Path("/etc/sysctl.d/70-pactmeter.conf"), r"# before: (-?\d+)"),
+        (Path("/proc/sys/kernel/perf_event_paranoid"), r"(-?\d+)"),
+    ):
+        with contextlib.suppress(OSError):
+            found = re.search(pattern, path.read_text(encoding="utf-8"))
+            if found:
+                return int(found[1])
+    return 2
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -93,25 +105,30 @@ def run(args: argparse.Namespace) -> int:
     live = root == Path("/")
     if not args.print and live and os.geteuid() != 0:
         raise PactError("setup changes files in /etc", "sudo pactmeter setup (or --print to look)")
-    if not args.undo:
-        print(f"# group '{GROUP}' is created if it is missing; add users: usermod -aG {GROUP} NAME")
-        if not args.print and live:
-            _make_group()
-    for change in changes():
+    wanted = changes()
+    for change in wanted:
+        _show(change, root, undo=args.undo)
+    sys.stdout.flush()  # nothing is changed that could not be shown
+    if args.print:
+        return 0
+    if live and not args.undo:
+        _make_group()
+    for change in wanted:
         path = root / change.path.lstrip("/")
         commands = change.undo if args.undo else change.apply
-        verb = "remove" if args.undo else "write"
-        print(f"# {verb} {path}: {change.why}")
-        if not args.undo:
-            print(change.text, end="")
-        for command in commands:
-            print(f"$ {' '.join(command)}")
-        if not args.print:
-            _make(path, None if args.undo else change.text)
-            if live:
-                for command in commands:
-                    _call(command)
+        _make(path, None if args.undo else change.text)
+        for command in commands if live else ():
+            _call(command)
     return 0
+
+
+def _show(change: Change, root: Path, *, undo: bool) -> None:
+    path = root / change.path.lstrip("/")
+    print(f"# {'remove' if undo else 'write'} {path}: {change.why}")
+    if not undo:
+        print(change.text, end="")
+    for command in change.undo if undo else change.apply:
+        print(f"$ {' '.join(command)}")
 
 
 def _make(path: Path, text: str | None) -> None:

@@ -142,6 +142,10 @@ def _groups(value: Any) -> tuple[tuple[str, ...], ...]:
             if not isinstance(event, str) or not event.strip():
                 raise ConfigError(f"'events_groups' holds {event!r}, not an event's name", fix)
         groups.append(tuple(event.strip() for event in group))
+    columns = [event.lower() for group in groups for event in group]
+    for column in columns:
+        if columns.count(column) > 1:
+            raise ConfigError(f"'events_groups' names {column!r} twice", "name each event once")
     return tuple(groups)
 
 

@@ -77,8 +77,7 @@ class Counters:
     @property
     def stale_reads(self) -> int:
         """How often a group could not be read, so that its last values stood in."""
-        sections = self._opened.sections.values()
-        return sum(pool.stale for section in sections for pool in section.pools.values())
+        return sum(section.stale for section in self._opened.sections.values())
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what became of each event, as plain data for the manifest."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pactmeter.counters import access, plan, tree
 from pactmeter.counters.plan import KernelGroup
-from pactmeter.counters.reading import Pool, Section
+from pactmeter.counters.reading import AlwaysOn, Shared
 from pactmeter.errors import DeviceError
 from pactmeter.kernel import perf
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from pactmeter.counters.plan import Column, Key
+    from pactmeter.counters.reading import Section
 
 _SETTLE_TRIES = 10
 """How often opening starts anew because threads were started meanwhile."""
@@ -122,7 +123,7 @@ def _open_tree(
         if not opened.unsettled:
             break
     hopeful = [group for group in groups if group.attrs]
-    if hopeful and not any(opened.sections[g.key].pools or g.refused for g in hopeful):
+    if hopeful and not any(opened.sections[g.key].leaders or g.refused for g in hopeful):
         raise _gone(pid)
 
 
@@ -151,17 +152,18 @@ def _attach(opened: Opened, group: KernelGroup, targets: Iterable[tuple[int, int
             group.give_up(access.descriptors_exhausted())
             return
         opened.descriptors += descriptors
-        pool = section.pools.setdefault(target, Pool(len(section.columns)))
-        pool.add(descriptors[0], slots)
+        section.add(target, descriptors[0], slots)
 
 
 def _section(opened: Opened, key: Key) -> Section:
     """Return an empty section for the columns that some group of the key has opened."""
     found = [c for g in opened.groups if g.key == key for c in g.opened if c is not None]
+    columns = sorted({_index(opened, column) for column in found})
     scope, number, unit = key
+    if number < 0:
+        return AlwaysOn(columns)
     # A thread leaves a PMU of some cores with the core, which is no sharing to be scaled away.
-    shared = number >= 0 and (scope == "system" or unit == "cpu")
-    return Section(sorted({_index(opened, column) for column in found}), shared=shared)
+    return Shared(columns, scaled=scope == "system" or unit == "cpu")
 
 
 def _index(opened: Opened, column: Column) -> int:
@@ -170,13 +172,13 @@ def _index(opened: Opened, column: Column) -> int:
 
 def _enable(opened: Opened) -> None:
     """Start everything; a group's reference of time starts first."""
-    references = opened.sections.get(_TREE_SOFTWARE)
+    reference = opened.sections.get(_TREE_SOFTWARE)
     for key in sorted(opened.sections, key=lambda key: key[1]):
         section = opened.sections[key]
-        for target, pool in section.pools.items():
-            if key[0] == "tree" and section.shared and references:
-                pool.reference = references.pools.get(target)
-            for leader in pool.leaders:
+        if isinstance(section, Shared) and isinstance(reference, AlwaysOn) and key[0] == "tree":
+            section.reference = reference
+        for leaders in section.leaders.values():
+            for leader in leaders:
                 perf.enable(leader)
 
 

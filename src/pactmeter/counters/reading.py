@@ -1,134 +1,196 @@
 """Reading what is open, cheaply and without ever making a figure up.
 
-A *pool* is one user group (or all software events) on one target; a *section* is the same pool
-on all its targets, which together are the figures of its columns.
+A *section* is one user group (or all software events of a scope) on all its targets, which
+together are the figures of its columns. While threads of a target start or end, a group read
+fails now and then with ECHILD; it is tried again, and where that does not help the last good
+reading stands. What was never read is unknown.
 """
 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+import os
+import struct
+from typing import TYPE_CHECKING, Protocol
 
 from pactmeter.counters.scaling import Part, combine
 from pactmeter.kernel.perf import GroupReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+Figures = tuple["Sequence[int] | None", "tuple[float, float] | None"]
+"""The total of each column, and enabled and running seconds; None: not known."""
 
 _TRIES = 5
-"""While threads of the target start or end, a group read fails now and then with ECHILD; the
-longest run of failures seen is 3."""
+"""The longest run of ECHILD seen is 3."""
+_PASSING = (errno.ECHILD, errno.EIO)
+_HEADER = 3
+"""Words before the counts of a group: members, enabled ns, running ns."""
 
 
-class Pool:
-    """The kernel groups of one section on one target; values are those of the last good reading.
+class Section(Protocol):
+    """What `Counters` reads.
 
     Attributes:
-        counts: One count a column of the section; None before the first good reading.
-        enabled_ns: Time the groups were asked to count.
-        running_ns: Time they did.
-        stale: How often no fresh reading was to be had, so that the one before stands.
+        columns: Index of each column among those asked for.
+        leaders: Descriptor of each group leader, by target (a thread or CPU).
+        stale: How often a group could not be read and its last good reading stood in.
     """
 
-    __slots__ = (
-        "_readers",
-        "_slots",
-        "_straight",
-        "_width",
-        "counts",
-        "enabled_ns",
-        "reference",
-        "reference_ns",
-        "running_ns",
-        "stale",
-    )
+    columns: tuple[int, ...]
+    leaders: dict[int, list[int]]
+    stale: int
 
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._readers: list[GroupReader] = []
-        self._slots: list[Sequence[int | None]] = []
-        self._straight = False
-        self.counts: Sequence[int] | None = None
-        self.enabled_ns = self.running_ns = self.reference_ns = self.stale = 0
-        self.reference: Pool | None = None
-
-    def add(self, leader_fd: int, slots: Sequence[int | None]) -> None:
+    def add(self, target: int, leader_fd: int, slots: Sequence[int | None]) -> None:
         """Add an open group; `slots` tells the column of each member, None for no column."""
-        self._readers.append(GroupReader(leader_fd, len(slots)))
-        self._slots.append(slots)
-        self._straight = len(self._readers) == 1 and list(slots) == list(range(self._width))
 
-    @property
-    def leaders(self) -> list[int]:
-        """Descriptors of the group leaders."""
-        return [reader.fd for reader in self._readers]
-
-    def refresh(self) -> None:
-        """Read the groups; where that fails, the values stay those of the last good reading.
+    def read(self) -> Figures:
+        """Return totals and times.
 
         Raises:
             OSError: Something else than a target that is starting or ending threads.
         """
-        readings = []
-        for reader in self._readers:
-            reading = _read(reader)
-            if reading is None:
-                self.stale += 1
-                return
-            readings.append(reading)
-        if self.reference is not None:
-            # Kept with the reading: a stale count must not be scaled by a fresh time.
-            self.reference_ns = self.reference.enabled_ns
-        if self._straight:
-            _, self.enabled_ns, self.running_ns, *self.counts = readings[0]
-            return
-        counts = [0] * self._width
-        for reading, slots in zip(readings, self._slots, strict=True):
-            for slot, count in zip(slots, reading[3:], strict=True):
-                if slot is not None:
-                    counts[slot] += count
-        self.counts = counts
-        self.enabled_ns = max(reading[1] for reading in readings)
-        self.running_ns = sum(reading[2] for reading in readings)
-
-    @property
-    def part(self) -> Part:
-        """The last good reading, for scaling."""
-        return Part(self.counts or (), self.enabled_ns, self.running_ns, self.reference_ns)
 
 
-class Section:
-    """One user group (or all software events) on all its targets.
+class AlwaysOn:
+    """Software events: one group a target, all alike, never rotated out and so never scaled.
 
-    Attributes:
-        columns: Index of each column among those asked for.
-        shared: Whether the group may have to share the hardware, and is scaled for it.
+    All groups are read into one buffer and unpacked at once: this is read a hundred times a
+    second. A read that fails leaves its part of the buffer as it was, which is the last good
+    reading; a part never read says 0 members.
     """
 
-    def __init__(self, columns: Sequence[int], *, shared: bool) -> None:
+    def __init__(self, columns: Sequence[int]) -> None:
         self.columns = tuple(columns)
-        self.shared = shared
-        self.pools: dict[int, Pool] = {}
+        self.leaders: dict[int, list[int]] = {}
+        self.stale = 0
+        self._stride = 0
+        self._buffer = bytearray()
+        self._views: list[tuple[int, list[memoryview]]] = []
+        self._unpack: Callable[[bytearray], tuple[int, ...]] = struct.Struct("").unpack
+        self._words: tuple[int, ...] = ()
 
-    def read(self) -> tuple[Sequence[int] | None, tuple[float, float] | None]:
-        """Return the total of each column, and enabled and running time in seconds.
+    def add(self, target: int, leader_fd: int, slots: Sequence[int | None]) -> None:
+        """Add a target; all have the same members, in the order of the columns."""
+        self.leaders[target] = [leader_fd]
+        self._stride = _HEADER + len(slots)
+        self._views.clear()
 
-        None stands for what is not known: a target never read, or a group that never ran.
-        """
-        pools = self.pools.values()
-        for pool in pools:
-            pool.refresh()
-        if not pools or any(pool.counts is None for pool in pools):
+    def _lay_out(self) -> None:
+        size = self._stride * 8
+        self._buffer = bytearray(size * len(self.leaders))
+        whole = memoryview(self._buffer)
+        self._views = [
+            (leaders[0], [whole[number * size : (number + 1) * size]])
+            for number, leaders in enumerate(self.leaders.values())
+        ]
+        self._unpack = struct.Struct(f"={self._stride * len(self.leaders)}Q").unpack
+
+    def read(self) -> Figures:
+        """Return totals and times."""
+        if not self._views:
+            self._lay_out()
+        size = self._stride * 8
+        for fd, view in self._views:
+            try:
+                if os.readv(fd, view) == size:
+                    continue
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+            self._again(fd, view)
+        stride = self._stride
+        self._words = words = self._unpack(self._buffer)
+        if not words or 0 in words[::stride]:
             return None, None
-        totals: Sequence[int] | None
-        if self.shared:
-            totals, enabled, running = combine([pool.part for pool in pools])
-        else:
-            every = [pool.counts or () for pool in pools]
-            totals = [sum(counts) for counts in zip(*every, strict=True)]
-            enabled = sum(pool.enabled_ns for pool in pools)
-            running = sum(pool.running_ns for pool in pools)
-        return totals, (enabled * 1e-9, running * 1e-9)
+        totals = [sum(words[_HEADER + slot :: stride]) for slot in range(len(self.columns))]
+        return totals, (sum(words[1::stride]) / 1e9, sum(words[2::stride]) / 1e9)
+
+    def _again(self, fd: int, view: list[memoryview]) -> None:
+        for _ in range(_TRIES - 1):
+            try:
+                if os.readv(fd, view) == len(view[0]):
+                    return
+            except OSError as error:
+                if error.errno not in _PASSING:
+                    raise
+        self.stale += 1
+
+    def enabled_ns(self) -> dict[int, int]:
+        """Return the enabled time of each target at the last reading."""
+        return dict(zip(self.leaders, self._words[1 :: self._stride or 1], strict=False))
+
+
+class Pool:
+    """The groups of a shared section on one target; values are those of the last good reading.
+
+    There is more than one only on a hybrid CPU, whose core PMUs a thread uses one at a time:
+    their counts and running times add up.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._groups: list[tuple[GroupReader, Sequence[int | None]]] = []
+        self.part: Part | None = None
+
+    def add(self, leader_fd: int, slots: Sequence[int | None]) -> None:
+        """Add an open group."""
+        self._groups.append((GroupReader(leader_fd, len(slots)), slots))
+
+    def refresh(self, reference_ns: int) -> bool:
+        """Read the groups; return False where the last reading still stands."""
+        counts = [0] * self._width
+        enabled_ns = running_ns = 0
+        for reader, slots in self._groups:
+            reading = _read(reader)
+            if reading is None:
+                return False
+            enabled_ns = max(enabled_ns, reading[1])
+            running_ns += reading[2]
+            for slot, count in zip(slots, reading[_HEADER:], strict=True):
+                if slot is not None:
+                    counts[slot] += count
+        # The reference is kept with the counts: a stale count must not be scaled by a fresh time.
+        self.part = Part(counts, enabled_ns, running_ns, reference_ns)
+        return True
+
+
+class Shared:
+    """The hardware events of one user group, which may have to share the hardware.
+
+    Attributes:
+        reference: Always-on events of the same targets, read before this section.
+        scaled: Whether counts are scaled for the time the group was rotated out.
+    """
+
+    def __init__(self, columns: Sequence[int], *, scaled: bool = True) -> None:
+        self.columns = tuple(columns)
+        self.leaders: dict[int, list[int]] = {}
+        self.stale = 0
+        self.scaled = scaled
+        self.reference: AlwaysOn | None = None
+        self._pools: dict[int, Pool] = {}
+
+    def add(self, target: int, leader_fd: int, slots: Sequence[int | None]) -> None:
+        """Add a group of a target."""
+        self.leaders.setdefault(target, []).append(leader_fd)
+        self._pools.setdefault(target, Pool(len(self.columns))).add(leader_fd, slots)
+
+    def read(self) -> Figures:
+        """Return totals and times."""
+        references = self.reference.enabled_ns() if self.reference and self.scaled else {}
+        for target, pool in self._pools.items():
+            self.stale += not pool.refresh(references.get(target, 0))
+        parts = [pool.part for pool in self._pools.values() if pool.part is not None]
+        if not parts or len(parts) < len(self._pools):
+            return None, None
+        if self.scaled:
+            scaled = combine(parts)
+            return scaled.counts, (scaled.enabled_ns / 1e9, scaled.running_ns / 1e9)
+        enabled, running = sum(p.enabled_ns for p in parts), sum(p.running_ns for p in parts)
+        counts = [sum(column) for column in zip(*(p.counts for p in parts), strict=True)]
+        return counts if running or not enabled else None, (enabled / 1e9, running / 1e9)
 
 
 def _read(reader: GroupReader) -> tuple[int, ...] | None:
@@ -136,6 +198,6 @@ def _read(reader: GroupReader) -> tuple[int, ...] | None:
         try:
             return reader.read()
         except OSError as error:
-            if error.errno not in (errno.ECHILD, errno.EIO):
+            if error.errno not in _PASSING:
                 raise
     return None

@@ -23,6 +23,11 @@ VALID_INPUT_V = (90.0, 264.0)
 """Input range of the supplies; outside, a curve says nothing."""
 
 
+GROUP = "pactmeter"
+"""System group whose members may read the meters; `pactmeter setup` makes it."""
+UDEV_FILE = "/etc/udev/rules.d/70-pactmeter.rules"
+
+
 class Protocol(StrEnum):
     """The language a supply speaks over USB."""
 
@@ -58,6 +63,14 @@ class PsuModel:
     def usb_id(self) -> str:
         """The ``vid:pid`` that binds this model."""
         return f"{self.vid:04x}:{self.pid:04x}"
+
+    @property
+    def udev_rule(self) -> str:
+        """The udev rule that lets `GROUP`, and who sits at the machine, talk to this model."""
+        return (
+            f'KERNEL=="hidraw*", SUBSYSTEM=="hidraw", ATTRS{{idVendor}}=="{self.vid:04x}",'
+            f' ATTRS{{idProduct}}=="{self.pid:04x}", MODE="0660", GROUP="{GROUP}", TAG+="uaccess"'
+        )
 
     @property
     def measures_input_v(self) -> bool:

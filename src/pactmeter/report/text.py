@@ -39,8 +39,9 @@ def _first_line(summary: dict[str, Any]) -> str:
 def _headline(summary: dict[str, Any]) -> str:
     first = summary["headline"]
     if first is None:
-        found = "only estimates" if summary["sources"] else "no source of energy"
-        return f"energy    unknown: {found} on this machine (pactmeter doctor says why)"
+        origins = sorted({source["origin"] for source in summary["sources"]})
+        found = f"what was found is {' or '.join(origins)}" if origins else "no source was found"
+        return f"energy    not measured: {found} (pactmeter doctor says why)"
     return f"energy    {energy_text(first)}  {first['label']}, {first['origin']}"
 
 
@@ -108,7 +109,7 @@ def _counters(summary: dict[str, Any]) -> list[str]:
 
 def _verdict(summary: dict[str, Any]) -> str:
     if summary["headline"] is None:
-        return "verdict   none: there is no energy to judge"
+        return "verdict   none: no measured energy to judge"
     level = summary["verdict"]["level"]
     told = [c["text"] for c in summary["verdict"]["checks"] if c["outcome"] != "pass"]
     text = "no accuracy claimed" if level == "none" else f"{level} class, not calibrated"

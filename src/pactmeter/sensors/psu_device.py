@@ -98,14 +98,9 @@ def _is_corsair(found: Found) -> bool:
 
 
 def _udev_fix(model: models.PsuModel) -> str:
-    rule = (
-        f'KERNEL=="hidraw*", ATTRS{{idVendor}}=="{model.vid:04x}", '
-        f'ATTRS{{idProduct}}=="{model.pid:04x}", MODE="0660", GROUP="plugdev", TAG+="uaccess"'
-    )
     return (
-        f"echo '{rule}' | sudo tee /etc/udev/rules.d/70-pactmeter-psu.rules && "
-        "sudo udevadm control --reload && sudo udevadm trigger && "
-        'sudo usermod -aG plugdev "$USER", then log in again'
+        f'sudo pactmeter setup, then sudo usermod -aG {models.GROUP} "$USER" and log in again'
+        f" (it writes {models.UDEV_FILE} with {model.udev_rule})"
     )
 
 

@@ -70,7 +70,7 @@ def _drivers() -> tuple[dict[Protocol, Any], type[Exception]]:
     try:
         # Without this module liquidctl falls back to hidapi's libusb flavour, which detaches the
         # kernel driver: hidraw node and hwmon would vanish for everybody.
-        import hidraw
+        import hidraw  # noqa: F401
         from liquidctl.driver.corsair_hid_psu import CorsairHidPsu
         from liquidctl.driver.nzxt_epsu import NzxtEPsu
         from liquidctl.error import Timeout

@@ -17,8 +17,6 @@ WHERE = "/sys/class/hidraw and /sys/class/hwmon"
 
 _KERNEL_DRIVER = "corsair-psu"
 _HWMON_NAME = "corsairpsu"
-# Bus, vendor and product, such as 0003:00001B1C:00001C1F.
-_USB_ID = re.compile(r"0003:0000([0-9A-F]{4}):0000([0-9A-F]{4})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +75,6 @@ def find_again(before: Found) -> Found | None:
         return same[0]
     at_port = [now for now in same if now.port == before.port]
     return at_port[0] if len(at_port) == 1 else None
-
-
-def _order(found: Found) -> tuple[str, str, str]:
-    return found.model.name, found.serial, found.port
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -18,8 +18,11 @@ from pactmeter.session import cuda
 from pactmeter.store.files import RunFiles
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pactmeter.config.run import RunConfig
 
+_PACKAGE = str(Path(__file__).parents[1])
 SYNC_S = 3.0
 """How long a reader waits for the last call to be whole on disk."""
 
@@ -41,7 +44,9 @@ class Run:
         *,
         target_pid: int | None = None,
         command: list[str] | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
+        self._tell = tell or warn
         self._config = config
         self._target_pid = target_pid
         self._command = command or list(sys.argv)
@@ -107,7 +112,7 @@ class Run:
                     self._sampler.leave(call.index, edge=edge, synced=synced)
                     self._tell_death()
         except Exception as error:  # noqa: BLE001  see above
-            tell(f"PACT could not close a call: {type(error).__name__}: {error}")
+            self._tell(f"PACT could not close a call: {type(error).__name__}: {error}")
 
     def sync(self) -> None:
         """Wait until every call that has ended is whole on disk (at most some seconds)."""
@@ -126,7 +131,7 @@ class Run:
             self._config = replace(self._config, file=sampler.ready["file"])
             report = sampler.stop(reason)
             if report is None and was_alive and not self._told_death:
-                tell(f"PACT: the sampler did not report; see {self._config.file}")
+                self._tell(f"PACT: the sampler did not report; see {self._config.file}")
             return report
 
     def disown(self) -> None:
@@ -164,10 +169,10 @@ class Run:
             if self._config.on_error == "raise":
                 raise
             self._given_up = True
-            tell(f"PACT measures nothing: {error}")
+            self._tell(f"PACT measures nothing: {error}")
             return
         for text in self._sampler.ready["warnings"]:
-            tell(f"PACT: {text}")
+            self._tell(f"PACT: {text}")
 
     def _synchronize(self) -> bool:
         return cuda.synchronize() if self._config.sync else False
@@ -175,20 +180,24 @@ class Run:
     def _tell_death(self) -> None:
         if self._sampler is not None and not self._sampler.alive and not self._told_death:
             self._told_death = True
-            tell(
+            self._tell(
                 f"PACT: the sampler has died; {self.files.power} holds what was recorded until then"
             )
 
 
-def tell(text: str) -> None:
-    """Warn, even where warnings are errors: measuring must not stop a program."""
+def warn(text: str) -> None:
+    """Warn at the user's own line, even where warnings are errors: a program is not stopped."""
+    frame, level = sys._getframe(1), 2  # noqa: SLF001  warnings skips files from Python 3.12 on
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
     try:
-        warnings.warn(text, RuntimeWarning, stacklevel=4)
+        warnings.warn(text, RuntimeWarning, stacklevel=level - 1)
     except RuntimeWarning:
-        _say(text)
+        say(text)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a line to standard error, if there is one."""
     try:
         sys.stderr.write(text + "\n")
     except (OSError, ValueError, AttributeError):
@@ -245,11 +254,11 @@ def _close_all() -> None:
         if report is None:
             continue
         for text in report["warnings"]:
-            _say(f"PACT: {text}")
+            say(f"PACT: {text}")
         relative = os.path.relpath(run.files.power)
         name = str(run.files.power) if relative.startswith("..") else relative
         what = "" if channels else " (no power source found: time and counters only)"
-        _say(f"PACT: recorded in {name}{what}; to see it: pactmeter report {name}")
+        say(f"PACT: recorded in {name}{what}; to see it: pactmeter report {name}")
 
 
 def _forked() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.config.run import from_arguments
-from pactmeter.errors import PactError
+from pactmeter.errors import PactError, unknown_name
 from pactmeter.session.run import forget, run_for
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Session:
     """
 
     def __init__(self, **arguments: Any) -> None:
+        known = inspect.signature(from_arguments).parameters
+        for name in arguments:
+            if name not in known:
+                raise unknown_name("argument", name, known)
         self._asked = from_arguments(**arguments)
         if self._asked.events_asked:
             from pactmeter.counters.names import parse
