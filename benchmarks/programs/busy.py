@@ -1,6 +1,6 @@
-"""Keep every core busy for a while; print work done and CPU time: ``busy.py SECONDS pact|bare``.
+"""Keep every core busy for a while; print work done and CPU time: ``busy.py SECONDS KIND``.
 
-The workers are programs of their own, started inside the function, and begin together. They do a
+KIND is ``pact``, or ``bare`` (``control`` is the same). The workers are programs of their own, started inside the function, and begin together. They do a
 fixed unit of pure Python again and again until the time is over; their CPU time is their own, by
 getrusage. Their memory layout is fixed (no address randomisation, no hash seed), which by itself
 would move the speed of an interpreter by some per cent from process to process.
@@ -52,8 +52,10 @@ def worker(seconds):
 
 def busy(seconds):
     command = [sys.executable, "-P", __file__, str(seconds), "worker"]
+    # nothing else in the environment: its size alone shifts the stack, and with it the speed
+    env = {"PYTHONHASHSEED": "0"}
     workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         for _ in os.sched_getaffinity(0)
     ]
     for one in workers:
@@ -74,7 +76,6 @@ def main():
         return
     # inherited through exec; where it is refused, the pairs scatter more
     ctypes.CDLL(None).personality(ctypes.c_ulong(ADDR_NO_RANDOMIZE))
-    os.environ["PYTHONHASHSEED"] = "0"
     function = busy
     if kind == "pact":
         from trackerPACT import PACT

@@ -87,6 +87,17 @@ def test_an_event_named_and_absent_is_a_warning_and_an_empty_column(program):
     assert events["faults"]["status"] == "ok"
 
 
+def test_a_run_in_which_nothing_could_be_opened_says_failed(program, tmp_path):
+    (tmp_path / "empty").mkdir()
+    call = "assert PACT(PSU=None, events_groups=[['r1']])(work)() == 7"
+    got, done = outcome(program, call, env={"PACTMETER_SYSFS": str(tmp_path / "empty")})
+    assert got == ["fine", [1]]
+    run = done.run()
+    if not run.channels and all(e["status"] != "ok" for e in run.manifest["events"]):
+        assert run.status == "failed"
+        assert "neither" in run.reason
+
+
 def test_a_default_event_that_is_absent_is_recorded_without_a_word(program):
     _, done = outcome(program, "PACT(work)()")
     assert "cycles" not in done.err.lower()

@@ -22,7 +22,8 @@ from trackerPACT import PACT
 
 events_groups = [['MIGRATIONS'],['FAULTS'],['CACHE-MISSES'],['CYCLES']]
 
-@PACT(measure_period = 1, perf_measure_period = 0.01, events_groups = events_groups, tracker_file_name = "./PACT.csv"{psu})  # noqa: E501
+@PACT(measure_period = 1, perf_measure_period = 0.01, events_groups = events_groups,
+      tracker_file_name = "./PACT.csv"{psu})
 def your_function():
   # your code
   print("ran")

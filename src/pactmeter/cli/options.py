@@ -57,6 +57,10 @@ def measuring_arguments(args: argparse.Namespace) -> dict[str, object]:
 def add_carbon(parser: argparse.ArgumentParser) -> None:
     """Declare what turns joules into grams."""
     add = parser.add_argument
-    add("--region", metavar="R", help="country or region of the grid (DE, Germany, US-CA)")
+    add(
+        "--region",
+        metavar="R",
+        help="region of the grid: DE, Germany, US-CA (or $PACTMETER_REGION)",
+    )
     add("--carbon-intensity", type=float, metavar="G", help="gCO2e/kWh, instead of a region")
     add("--pue", type=float, default=1.0, metavar="X", help="power usage effectiveness (1.0)")

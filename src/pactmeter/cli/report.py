@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis import carbon
@@ -49,7 +50,8 @@ def _intensity(args: argparse.Namespace) -> carbon.Intensity | None:
         raise ConfigError("--region and --carbon-intensity exclude each other", "name one of them")
     if args.carbon_intensity is not None:
         return carbon.given(args.carbon_intensity)
-    return carbon.for_region(args.region) if args.region is not None else None
+    region = args.region or os.environ.get("PACTMETER_REGION")
+    return carbon.for_region(region) if region else None
 
 
 def _footprint_dict(footprint: carbon.Footprint) -> dict[str, Any]:

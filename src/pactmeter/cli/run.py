@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     os.close(gate_read)
     measured = Run(config, target_pid=pid, command=words, tell=_tell)
     try:
-        call = measured.enter("command")
+        call = measured.enter()
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -34,9 +34,14 @@ class Counting:
         self._first = self._row_last = self._last
         self._times = [[0.0, 0.0] for _ in counters.groups]
         self._thread: threading.Thread | None = None
-        if any(total is not None for total in self._last.totals):
+        if self.anything:
             self._thread = threading.Thread(target=self._work, name="counters", daemon=True)
             self._thread.start()
+
+    @property
+    def anything(self) -> bool:
+        """Whether at least one event is counted."""
+        return any(total is not None for total in self._last.totals)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -280,12 +280,15 @@ class Sampler:
         while self._window is not None:
             time.sleep(0.005)
             self._work()
-        incomplete = open_call and self._parent_gone
-        if incomplete:
+        status = "complete"
+        if open_call and self._parent_gone:
+            status = "incomplete"
             reason = "the process ended inside a call (killed, or left by os._exit)"
+        elif not self._power.columns and not self._counting.anything:
+            status, reason = "failed", "neither a power source nor an event could be opened"
         start = self._record.clock_start
         self._record.update(
-            status="incomplete" if incomplete else "complete",
+            status=status,
             reason=reason,
             clock={"start": start, "end": clock_dict(ClockPair.now())},
         )
