@@ -82,8 +82,9 @@ def main() -> int:
         )
     table.notes.append(
         "The control is one more iteration without PACT: its figures are what the machine makes of"
-        " no difference at all, and should hold 0 in their intervals. Work per second competes with whatever else the machine does; where its spread is large,"
-        " its interval needs more pairs (`--pairs`)."
+        " no difference at all, and should hold 0 in their intervals. Work per second competes with"
+        " whatever else the machine does; where its spread is large, its interval needs more pairs"
+        " (`--pairs`)."
     )
     return table.finish()
 

@@ -1,9 +1,10 @@
 """Keep every core busy for a while; print work done and CPU time: ``busy.py SECONDS KIND``.
 
-KIND is ``pact``, or ``bare`` (``control`` is the same). The workers are programs of their own, started inside the function, and begin together. They do a
-fixed unit of pure Python again and again until the time is over; their CPU time is their own, by
-getrusage. Their memory layout is fixed (no address randomisation, no hash seed), which by itself
-would move the speed of an interpreter by some per cent from process to process.
+KIND is ``pact``, or ``bare`` (``control`` is the same). The workers are programs of their own,
+started inside the function, and begin together. They do a fixed unit of pure Python again and again
+until the time is over; their CPU time is their own, by getrusage. Their memory layout is fixed (no
+address randomisation, no hash seed, no environment), which by itself would move the speed of an
+interpreter by some per cent from process to process.
 """
 
 import ctypes

@@ -10,7 +10,8 @@ import pytest
 from pactmeter.errors import CounterResetError, DeviceError, ReadError
 from pactmeter.kernel import pmu
 from pactmeter.model.channel import Domain, Kind, Origin
-from pactmeter.sensors import rapl_perf
+from pactmeter.model.rapl import trueness
+from pactmeter.sensors import rapl_perf, sysfs
 from pactmeter.sensors.base import Request
 from pactmeter.units import Unit
 
@@ -226,4 +227,6 @@ def test_energy_is_measured_only_where_the_processor_measures(tmp_path, vendor, 
         "model name\t: some\n\nprocessor\t: 1\n"
     )
 
-    assert rapl_perf.origin(cpuinfo) is origin
+    worth = trueness(sysfs.cpuinfo(cpuinfo), Domain.PACKAGE)
+    assert worth.origin is origin
+    assert worth.accuracy_pct == (10.0 if origin is Origin.MEASURED else 20.0)

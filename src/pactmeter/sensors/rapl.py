@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from pactmeter.clock import now_s
 from pactmeter.errors import CounterResetError, DeviceError, ReadError
-from pactmeter.model.channel import Channel, Domain, Kind, Origin
+from pactmeter.model.channel import Channel, Domain, Kind
 from pactmeter.model.finding import Finding
+from pactmeter.model.rapl import trueness
 from pactmeter.sensors import sysfs
 from pactmeter.sensors.base import Discovery
 from pactmeter.units import Unit
@@ -253,9 +254,8 @@ def discover(
     if not readable:
         return Discovery(findings=tuple(findings))
     zones = [Zone(path, names[path]) for _, _, path in readable]
-    measures = _measures(fields)
     channels = [
-        _channel(name, domain, zone, measures=measures)
+        _channel(name, domain, zone, fields)
         for (name, domain, _), zone in zip(readable, zones, strict=True)
     ]
     return Discovery((RaplDevice(zones, channels, clock),), tuple(findings))
@@ -318,42 +318,17 @@ def _absent(base: Path, paths: Sequence[Path], fields: dict[str, str]) -> Findin
     return Finding("cpu", RaplDevice.name, found=False, detail=detail, fix=fix)
 
 
-_BEFORE_HASWELL = frozenset({0x2A, 0x2D, 0x3A, 0x3E})
-"""Models of Intel's family 6 whose RAPL is a model: Sandy Bridge and Ivy Bridge, each with -E."""
-
-
-def _measures(fields: dict[str, str]) -> bool:
-    """Return whether this processor's RAPL is a measurement: Intel's, since Haswell."""
-    if fields.get("vendor_id") != "GenuineIntel":
-        return False  # AMD's is a model of events (Schöne 2021); of others nothing is known
-    model = fields.get("model", "")
-    return not (
-        fields.get("cpu family") == "6" and model.isdecimal() and int(model) in _BEFORE_HASWELL
-    )
-
-
-def _accuracy(domain: Domain, *, measures: bool) -> tuple[float, str]:
-    """Return the half-width (k=2) in percent and where it comes from; no vendor gives any."""
-    if not measures:
-        return 20.0, "Type B: modelled from events, blind to data (Schöne 2021, AMD Zen 2)"
-    if domain is Domain.DRAM:
-        return 20.0, "Type B: mean absolute error 18.5 % on a Haswell desktop (Desrochers 2016)"
-    if domain is Domain.PSYS:
-        return 20.0, "Type B: depends on the board's own sensor, may read high on old parts"
-    return 10.0, "Type B: follows plug power closely, Intel since Haswell (Khan 2018)"
-
-
-def _channel(name: str, domain: Domain, zone: Zone, *, measures: bool) -> Channel:
-    accuracy_pct, source = _accuracy(domain, measures=measures)
+def _channel(name: str, domain: Domain, zone: Zone, fields: dict[str, str]) -> Channel:
+    worth = trueness(fields, domain)
     return Channel(
         name,
         Unit.JOULE,
         Kind.ENERGY,
         f"RAPL zone {zone.name}, {zone.path / 'energy_uj'}",
         domain=domain,
-        origin=Origin.MEASURED if measures else Origin.MODELLED,
+        origin=worth.origin,
         resolution=zone.resolution_j,
-        accuracy_pct=accuracy_pct,
-        accuracy_source=source,
+        accuracy_pct=worth.accuracy_pct,
+        accuracy_source=worth.source,
         synthetic=sysfs.synthetic(zone.path),
     )

@@ -11,19 +11,20 @@ import errno
 import os
 import struct
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pactmeter.errors import CounterResetError, DeviceError, ReadError
 from pactmeter.kernel import perf, pmu
-from pactmeter.model.channel import Channel, Domain, Kind, Origin
+from pactmeter.model.channel import Channel, Domain, Kind
 from pactmeter.model.finding import Finding
+from pactmeter.model.rapl import trueness
 from pactmeter.sensors import sysfs
 from pactmeter.sensors.base import Discovery
 from pactmeter.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from pactmeter.sensors.base import Reading, Request
 
@@ -37,9 +38,6 @@ _EVENTS = {
     "energy-gpu": ("uncore", Domain.UNCORE),
     "energy-psys": ("psys", Domain.PSYS),
 }
-_MODELLED_INTEL = (0x2A, 0x2D, 0x3A, 0x3E)
-"""Sandy Bridge and Ivy Bridge: RAPL computed from activity; measured from Haswell on."""
-
 _FIX = (
     "sudo sysctl kernel.perf_event_paranoid=0 (or run as root or with CAP_PERFMON; "
     "in a container: docker run --cap-add=PERFMON)"
@@ -153,7 +151,7 @@ class PerfRaplDevice:
         self._has_read = False
 
 
-def discover(request: Request) -> Discovery:
+def discover(request: Request, *, cpuinfo: Path = sysfs.CPUINFO) -> Discovery:
     """Return the PMU's energies, where nothing before has measured the package."""
     if Domain.PACKAGE in request.measured:
         return Discovery()
@@ -161,7 +159,7 @@ def discover(request: Request) -> Discovery:
     if power is None:
         return _absent(f"no PMU called 'power' in {pmu.sysfs_root() / 'bus/event_source/devices'}")
     try:
-        candidates = list(_energies(power))
+        candidates = list(_energies(power, sysfs.cpuinfo(cpuinfo)))
     except (OSError, ValueError) as error:
         return _absent(f"{power.path} cannot be read: {error}")
     usable, refusal = _openable(candidates)
@@ -198,13 +196,14 @@ def _openable(candidates: Iterable[_Energy]) -> tuple[list[_Energy], OSError | N
     return usable, refusal
 
 
-def _energies(power: pmu.Pmu) -> Iterable[_Energy]:
+def _energies(power: pmu.Pmu, fields: dict[str, str]) -> Iterable[_Energy]:
     packages = _packages(power.cpumask or ())
     for event in [name for name in _EVENTS if name in power.events]:
         label, domain = _EVENTS[event]
         scale_j = power.scale(event)
         if scale_j is None or power.unit(event) != "Joules":
             continue  # what one count is worth is not known, and a guess is no measurement
+        worth = trueness(fields, domain)
         shared = domain is Domain.PSYS  # the whole platform, which every package would repeat
         for package, cpus in list(packages.items())[: 1 if shared else None]:
             name = "cpu.psys" if shared else f"cpu.{label}{package}"
@@ -214,8 +213,10 @@ def _energies(power: pmu.Pmu) -> Iterable[_Energy]:
                 Kind.ENERGY,
                 f"perf event power/{event}/ on CPU {', '.join(map(str, cpus))}",
                 domain=domain,
-                origin=origin(),
+                origin=worth.origin,
                 resolution=scale_j,
+                accuracy_pct=worth.accuracy_pct,
+                accuracy_source=worth.source,
                 synthetic=sysfs.synthetic(power.path),
             )
             yield _Energy(channel, power.type, power.encode(event), scale_j, cpus)
@@ -229,19 +230,6 @@ def _packages(cpus: Iterable[int]) -> dict[int, list[int]]:
         package = sysfs.read_int(topology / "physical_package_id")
         packages.setdefault(max(package or 0, 0), []).append(cpu)
     return dict(sorted(packages.items()))
-
-
-def origin(cpuinfo: Path = Path("/proc/cpuinfo")) -> Origin:
-    """Return whether this processor measures its energy or computes it from activity."""
-    facts: dict[str, str] = {}
-    for line in (sysfs.read_text(cpuinfo) or "").splitlines():
-        key, _, value = line.partition(":")
-        facts.setdefault(key.strip(), value.strip())
-    if facts.get("vendor_id") != "GenuineIntel":
-        return Origin.MODELLED
-    model = facts.get("model", "")
-    old = facts.get("cpu family") == "6" and model.isdigit() and int(model) in _MODELLED_INTEL
-    return Origin.MODELLED if old else Origin.MEASURED
 
 
 def _why(error: OSError) -> str:
