@@ -28,6 +28,8 @@ class Counting:
         self._running = threading.Event()
         self._closed = threading.Event()
         self._lines: list[str] = []
+        self.problem: str | None = None
+        """Why counters could not be read, the last time that happened."""
         self._zero_s = 0.0
         self._ticker = Ticker(period_s, 0.0)
         self._last = counters.read()
@@ -52,7 +54,7 @@ class Counting:
     def begin(self) -> float:
         """Read the opening edge; return its time."""
         with self._lock:
-            self._first = self._last = self._row_last = self._counters.read()
+            self._first = self._last = self._row_last = self._read()
             return self._last.time_s
 
     def start(self, start_s: float, zero_s: float) -> None:
@@ -88,7 +90,7 @@ class Counting:
     def row(self, *, fresh: bool) -> list[Cell]:
         """Return the events' deltas since the last row; ``fresh`` reads them now."""
         with self._lock:
-            sample = self._counters.read() if fresh else self._last
+            sample = self._read() if fresh else self._last
             before, self._row_last = self._row_last, sample
         return list(_deltas(before, sample))
 
@@ -119,8 +121,16 @@ class Counting:
                     self._tick()
                     self._ticker.advance(self._last.time_s)
 
+    def _read(self) -> Sample:
+        """Read the counters; where that fails the last reading stands, and the failure is told."""
+        try:
+            return self._counters.read()
+        except OSError as error:
+            self.problem = f"counters could not be read: {error.strerror or error}"
+            return self._last._replace(time_s=now_s())
+
     def _tick(self) -> None:
-        before, self._last = self._last, self._counters.read()
+        before, self._last = self._last, self._read()
         cells = ",".join(
             "" if delta is None else str(delta) for delta in _deltas(before, self._last)
         )
