@@ -251,6 +251,8 @@ def test_a_call_in_a_worker_forked_before_any_run_has_a_run_of_its_own(program):
     assert code == 0
     assert calls == 1
     assert files == 8  # the worker's four were set aside
+    (aside,) = done.folder.glob("PACT-2*.json")
+    assert json.loads(aside.read_text())["status"] == "complete"
 
 
 def test_two_runs_of_one_process_with_other_settings_have_files_of_their_own(program):

@@ -140,7 +140,8 @@ def test_os_exit_between_calls_loses_nothing(program):
     )
     assert done.code == 3
     run = done.settled()
-    assert (run.status, run.manifest["calls"]) == ("complete", 2)
+    assert (run.status, run.manifest["calls"]) == ("incomplete", 2)
+    assert "none is missing" in run.reason
 
 
 def test_a_program_that_replaces_itself_ends_its_run(program):

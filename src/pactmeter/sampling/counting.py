@@ -27,7 +27,7 @@ class Counting:
         self._lock = threading.Lock()
         self._running = threading.Event()
         self._closed = threading.Event()
-        self._lines: list[str] = []
+        self._ticks: list[tuple[Sample, Sample]] = []
         self.problem: str | None = None
         """Why counters could not be read, the last time that happened."""
         self._zero_s = 0.0
@@ -95,10 +95,14 @@ class Counting:
         return list(_deltas(before, sample))
 
     def lines(self) -> list[str]:
-        """Return the table's lines since the last time."""
+        """Return the table's lines since the last time.
+
+        A tick only keeps its reading; it is put into words here, once a second, because what a
+        tick costs is paid by whoever it interrupts.
+        """
         with self._lock:
-            lines, self._lines = self._lines, []
-        return lines
+            ticks, self._ticks = self._ticks, []
+        return [_line(before, after, self._zero_s) for before, after in ticks]
 
     def close(self) -> None:
         """Stop the thread and close the counters."""
@@ -131,13 +135,13 @@ class Counting:
 
     def _tick(self) -> None:
         before, self._last = self._last, self._read()
-        cells = ",".join(
-            "" if delta is None else str(delta) for delta in _deltas(before, self._last)
-        )
-        start_s = before.time_s - self._zero_s
-        dt_s = self._last.time_s - before.time_s
-        shares = ",".join(_shares(before, self._last))
-        self._lines.append(f"{start_s:.6f},{dt_s:.6f},{cells},{shares}\n")
+        self._ticks.append((before, self._last))
+
+
+def _line(before: Sample, after: Sample, zero_s: float) -> str:
+    cells = ["" if delta is None else str(delta) for delta in _deltas(before, after)]
+    times = [f"{before.time_s - zero_s:.6f}", f"{after.time_s - before.time_s:.6f}"]
+    return ",".join([*times, *cells, *_shares(before, after)]) + "\n"
 
 
 def _deltas(before: Sample, after: Sample) -> list[int | None]:

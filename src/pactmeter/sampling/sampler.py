@@ -283,9 +283,10 @@ class Sampler:
             time.sleep(0.005)
             self._work()
         status = "complete"
-        if open_call and self._parent_gone:
+        if self._parent_gone:
             status = "incomplete"
-            reason = "the process ended inside a call (killed, or left by os._exit)"
+            inside = "inside a call" if open_call else "between calls, of which none is missing"
+            reason = f"the process was killed, replaced or left by os._exit {inside}"
         elif not self._power.columns and not self._counting.anything:
             status, reason = "failed", "neither a power source nor an event could be opened"
         start = self._record.clock_start

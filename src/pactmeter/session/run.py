@@ -222,9 +222,20 @@ def run_for(config: RunConfig) -> Run | None:
         run = _runs.get(config)
         if run is None:
             if not _runs:
-                atexit.register(_close_all)
+                _at_exit()
             run = _runs[config] = Run(config)
         return run
+
+
+def _at_exit() -> None:
+    """Have the runs closed at the end of this process, whichever way it ends by itself."""
+    atexit.register(_close_all)
+    # workers of multiprocessing leave without atexit, but run finalizers of their own
+    if "multiprocessing.util" in sys.modules:
+        from multiprocessing import parent_process, util
+
+        if parent_process() is not None:
+            util.Finalize(None, _close_all, exitpriority=10)
 
 
 def forget(config: RunConfig, run: Run) -> None:
