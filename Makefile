@@ -8,7 +8,7 @@ SOURCES := src tests benchmarks CV docs/conf.py
 .PHONY: help demo test check lint types layers docs unit bench-overhead wheel clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## measure a real training on this machine and show the report
 	@$(BIN)/python CV/demo.py
@@ -46,7 +46,7 @@ clean:  ## remove what the targets above have made
 
 .PHONY: system-packages
 system-packages:
-	@sh tools/system-packages.sh
+	@sh tools/system-packages.sh $(PYTHON)
 
 $(VENV)/pip.stamp:
 	@sh tools/make-venv.sh $(PYTHON) $(VENV)
@@ -63,6 +63,6 @@ $(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml
 	@touch $@
 
 $(VENV)/peers.stamp: $(VENV)/pip.stamp benchmarks/peers.txt
-	@$(PYTHON) -m venv $(VENV)/peers
+	@sh tools/make-venv.sh $(PYTHON) $(VENV)/peers
 	@$(VENV)/peers/bin/python -m pip install -q -r benchmarks/peers.txt
 	@touch $@

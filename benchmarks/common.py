@@ -51,10 +51,12 @@ class Table:
     _rows: list[tuple[str, str, str, str]] = field(default_factory=list)
     missed: int = 0
 
-    def add(self, figure: str, measured: str, bound: str = "", *, held: bool | None = None) -> None:
-        """Add a row; ``held`` is None where nothing is bounded."""
-        self.missed += held is False
-        verdict = {None: "", True: "yes", False: "**no**"}[held]
+    def add(
+        self, figure: str, measured: str, bound: str = "", *, held: bool | str | None = None
+    ) -> None:
+        """Add a row; ``held`` is None where nothing is bounded, or says why it is not known."""
+        self.missed += held is False or isinstance(held, str)
+        verdict = {None: "", True: "yes", False: "**no**"}.get(held, f"**{held}**")
         self._rows.append((figure, measured, bound, verdict))
 
     def wall(self, figure: str, values_s: Sequence[float], bound_s: float) -> None:
@@ -118,6 +120,22 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = statistics.fmean(values)
     half = t_quantile(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return mean, mean - half, mean + half
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return median, lower and upper end of its 95 % interval, whatever the distribution.
+
+    The ends are order statistics: of ``n`` values, the number below the median is binomial, so the
+    ``k``-th smallest and largest miss it with a probability that is known exactly. Below six values
+    there is no such pair, and the interval has no ends.
+    """
+    ordered, n = sorted(values), len(values)
+    cut, below = 0, 1  # how many are cut off at each end; ways to have at most so many below
+    while 40 * below <= 2**n:  # 2 * below / 2**n <= 5 %
+        cut += 1
+        below += math.comb(n, cut)
+    low, high = (ordered[cut - 1], ordered[-cut]) if cut else (-math.inf, math.inf)
+    return statistics.median(ordered), low, high
 
 
 # --- processes -----------------------------------------------------------------------------------
@@ -186,34 +204,28 @@ def python_program(name: str, python: str = sys.executable) -> list[str]:
     return [python, "-P", str(PROGRAMS / name)]
 
 
-def find_sampler(pid: int) -> int | None:
-    """Return the sampler among the children of a process, or None."""
-    for child in children(pid):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{child}/comm").read_text().strip() == SAMPLER:
-                return child
-    return None
-
-
-def wait_sampler(pid: int, timeout_s: float = 10.0) -> int:
-    """Return the sampler of a process, as soon as there is one."""
-    until_s = time.monotonic() + timeout_s
-    while (found := find_sampler(pid)) is None:
-        if time.monotonic() > until_s:
-            raise TimeoutError(f"process {pid} has no child named {SAMPLER}")
-        time.sleep(0.005)
-    return found
-
-
-def children(pid: int) -> list[int]:
-    """Return the children of a process."""
+def samplers(folder: Path) -> list[int]:
+    """Return the samplers that hold a file of the folder open (they are nobody's children)."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+            with contextlib.suppress(OSError):
+                if (entry / "comm").read_text().strip() != SAMPLER:
+                    continue
+                open_files = [str(fd.readlink()) for fd in (entry / "fd").iterdir()]
+                if any(name.startswith(f"{folder}/") for name in open_files):
                     found.append(int(entry.name))
     return found
+
+
+def wait_sampler(folder: Path, timeout_s: float = 10.0) -> int:
+    """Return the sampler that writes into a folder, as soon as there is one."""
+    until_s = time.monotonic() + timeout_s
+    while not (found := samplers(folder)):
+        if time.monotonic() > until_s:
+            raise TimeoutError(f"no process named {SAMPLER} writes into {folder}")
+        time.sleep(0.005)
+    return found[0]
 
 
 @contextlib.contextmanager
@@ -229,6 +241,11 @@ def scratch() -> Iterator[Path]:
 # --- the machine ---------------------------------------------------------------------------------
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def machine() -> list[str]:
     """Describe the machine in lines of Markdown."""
     model = "unknown"
@@ -241,10 +258,9 @@ def machine() -> list[str]:
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     virtual = ", a virtual machine" if " hypervisor" in flags else ""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    cores = len(os.sched_getaffinity(0))
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     return [
-        f"- CPU: {model}, {cores} cores usable{virtual}; {memory:.0f} GiB memory",
+        f"- CPU: {model}, {cores()} cores usable{virtual}; {memory:.0f} GiB memory",
         f"- Linux {platform.release()}, Python {platform.python_version()}",
         f"- load average before: {load}",
     ]

@@ -31,7 +31,7 @@ def main() -> int:
             [*common.python_program("threads.py"), length], cwd=folder, stderr=subprocess.DEVNULL
         )
         try:
-            pid = common.wait_sampler(target.pid)
+            pid = common.wait_sampler(folder)
             time.sleep(WARM_UP_S)
             start_s, start_cpu_s = time.monotonic(), cpu_seconds(pid)
             time.sleep(seconds)

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Debian packages that the tests need beyond Python: install what is missing as root, else say so.
+# system-packages.sh PYTHON: Debian packages that the tests need beyond Python. Lists what is
+# missing; installs it as root, else says how.
 set -eu
+python=$1
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need gcc gcc
-need make make
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
-python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+"$python" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 [ -z "$missing" ] && exit 0
 echo "the tests need these Debian packages:$missing"
 if [ "$(id -u)" != 0 ]; then

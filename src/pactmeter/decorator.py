@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from pactmeter.errors import ConfigError
+from pactmeter.session.run import warn
 from pactmeter.session.session import Session
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ def _measured(function: Any, session: Session) -> Any:
 def _plain(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
     def measured(*args: Any, **kwargs: Any) -> Any:
         with session.call():
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+        if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+            kind = type(result).__name__
+            warn(f"PACT: {function!r} returned a {kind}; what that does later is not measured")
+        return result
 
     return measured
 

@@ -1,10 +1,14 @@
 """Bad input is told before the function starts, with its cause and its fix."""
 
+import errno
+import itertools
 import json
-import subprocess
 
 import pytest
 
+from pactmeter.store.table import read_table
+from support import refuse_perf
+from support.pmus import ABSENT
 from support.programs import settled, start_program
 
 TRY = """
@@ -56,6 +60,7 @@ def test_a_psu_asked_for_by_name_and_absent_says_where_was_looked_and_what_to_do
     assert list(done.folder.glob("PACT*")) == []
 
 
+@pytest.mark.usefixtures("gauge")
 def test_with_on_error_warn_an_absent_psu_is_a_warning_and_the_function_runs(program):
     got, done = outcome(program, "assert PACT(PSU='Corsair_1500i', on_error='warn')(work)() == 7")
     assert got == ["fine", [1]]
@@ -75,34 +80,46 @@ def test_warnings_that_are_errors_do_not_stop_a_function(program):
     assert outcome(program, call)[0] == ["fine", [1]]
 
 
-def test_an_event_named_and_absent_is_a_warning_and_an_empty_column(program):
-    groups = "[['CYCLES', 'INSTRUCTIONS'], ['FAULTS']]"
+@pytest.mark.perf("user")
+def test_an_event_named_and_absent_is_a_warning_and_an_empty_column(program, absent):
+    groups = f"[[{ABSENT!r}, 'absent/config=1/'], ['FAULTS']]"
     (kind, ran), done = outcome(program, f"PACT(events_groups={groups})(work)()")
     assert (kind, ran) == ("fine", [1])
-    events = {e["column"]: e for e in done.run().manifest["events"]}
-    for name in ("cycles", "instructions"):
-        if events[name]["status"] != "ok":
-            assert f"event {name.upper()}" in done.err
-            assert set(done.run().columns[name]) == {None}
+    run = done.run()
+    events = {e["column"]: e for e in run.manifest["events"]}
+    for name in (ABSENT, "absent/config=1/"):
+        assert events[name]["status"] == "missing"
+        assert f"event {name}" in done.err
+        assert set(run.columns[name]) == {None}
     assert events["faults"]["status"] == "ok"
+    assert "event FAULTS" not in done.err
 
 
-def test_a_run_in_which_nothing_could_be_opened_says_failed(program, tmp_path):
-    (tmp_path / "empty").mkdir()
-    call = "assert PACT(PSU=None, events_groups=[['r1']])(work)() == 7"
-    got, done = outcome(program, call, env={"PACTMETER_SYSFS": str(tmp_path / "empty")})
+@pytest.mark.parametrize(("error", "status"), [(errno.ENOENT, "missing"), (errno.EACCES, "denied")])
+def test_a_run_in_which_nothing_could_be_opened_says_failed(program, error, status):
+    call = "assert PACT(PSU=None)(work)() == 7"
+    got, done = outcome(program, call, launcher=refuse_perf.launcher(error))
     assert got == ["fine", [1]]
     run = done.run()
-    if not run.channels and all(e["status"] != "ok" for e in run.manifest["events"]):
+    assert {event["status"] for event in run.manifest["events"]} == {status}
+    if [channel.name for channel in run.channels] == ["cpu.estimate"]:  # this CPU's TDP is known
+        assert run.status == "complete"
+    else:
+        assert run.channels == []
         assert run.status == "failed"
         assert "neither" in run.reason
 
 
 def test_a_default_event_that_is_absent_is_recorded_without_a_word(program):
-    _, done = outcome(program, "PACT(work)()")
+    _, done = outcome(program, "PACT(work)()", launcher=refuse_perf.launcher(errno.ENOENT))
+    events = {e["column"]: e for e in done.run().manifest["events"]}
+    assert events["cycles"]["status"] == "missing"
+    assert "no" in events["cycles"]["reason"]
     assert "cycles" not in done.err.lower()
+    assert "event" not in done.err.lower()
 
 
+@pytest.mark.usefixtures("gauge")
 def test_two_programs_with_the_same_file_at_once_lose_nothing(tmp_path):
     code = """
         import time
@@ -124,37 +141,39 @@ def test_two_programs_with_the_same_file_at_once_lose_nothing(tmp_path):
     assert settled(tmp_path / "PACT-2.csv").status == "complete"
 
 
-def test_a_disk_that_fills_up_in_mid_run_costs_rows_and_not_the_function(tmp_path, program):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
-    try:
-        done = program(
-            """
-            import time
-            from pactmeter import PACT
-            @PACT(measure_period=0.05, perf_measure_period=0.001, tracker_file_name="disk/PACT.csv")
-            def work():
-                time.sleep(0.5)
-                with open("disk/ballast", "wb", buffering=0) as ballast:
-                    try:
-                        while True: ballast.write(b"x" * 4096)
-                    except OSError:
-                        pass
-                time.sleep(0.7)
-                import os; os.unlink("disk/ballast")
-                time.sleep(0.5)
-                return 7
-            assert work() == 7
-            """
-        )
-        assert done.code == 0, done.err
-        assert "not written" in done.err
-        run = done.run("disk/PACT.csv")
-        assert run.status == "complete"
-        assert 5 < len(run.windows_s) <= 40
-        times = run.columns["read_s"]
-        assert times == sorted(times)
-        assert times[-1] > 1.5
-    finally:
-        subprocess.run(["umount", disk], check=True)
+@pytest.mark.root
+def test_a_disk_that_is_full_for_a_while_costs_neither_rows_nor_the_function(small_disk, program):
+    small_disk("256k")
+    done = program(
+        """
+        import time
+        from pactmeter import PACT
+        @PACT(measure_period=0.05, perf_measure_period=0.001, tracker_file_name="disk/PACT.csv")
+        def work():
+            time.sleep(0.5)
+            with open("disk/ballast", "wb", buffering=0) as ballast:
+                try:
+                    while True: ballast.write(b"x" * 4096)
+                except OSError:
+                    pass
+            time.sleep(0.7)
+            import os; os.unlink("disk/ballast")
+            time.sleep(0.5)
+            return 7
+        assert work() == 7
+        """
+    )
+    assert done.code == 0, done.err
+    assert "could not be written for a while" in done.err
+    assert "none was lost" in done.err
+    run = done.run("disk/PACT.csv")
+    assert run.status == "complete"
+    times = run.columns["read_s"]
+    assert sum(run.windows_s) == pytest.approx(times[-1], abs=0.01)
+    assert times == sorted(times)
+    assert times[-1] > 1.5
+    starts = [float(row[0]) for row in read_table(run.files.counters)[1]]
+    assert starts == sorted(starts)
+    assert len(starts) > 100
+    assert max(b - a for a, b in itertools.pairwise(starts)) < 0.3
+    assert starts[-1] > 1.5

@@ -1,14 +1,15 @@
 """The command line, as a stranger would type it."""
 
 import json
+import math
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -16,6 +17,7 @@ from pactmeter.analysis.run import load
 from pactmeter.cli import doctor, setup
 from pactmeter.cli.main import COMMANDS, main
 from support.machine import Machine
+from support.pmus import ABSENT_TYPE, add_pmu
 
 
 def pactmeter(*words, cwd, env=None, **options):
@@ -31,6 +33,7 @@ def pactmeter(*words, cwd, env=None, **options):
     )
 
 
+@pytest.mark.usefixtures("gauge")
 def test_run_gives_the_commands_exit_code_and_output(tmp_path):
     done = pactmeter("run", "-o", "out.csv", "--", "sh", "-c", "echo said; exit 7", cwd=tmp_path)
     assert done.returncode == 7
@@ -47,6 +50,7 @@ def test_a_command_that_a_signal_ends_gives_128_and_its_number(tmp_path):
     assert (done.returncode, done.stderr) == (137, "")
 
 
+@pytest.mark.usefixtures("gauge")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_sent_to_us_goes_on_to_the_command(tmp_path, number):
     name = number.name.removeprefix("SIG")
@@ -64,6 +68,7 @@ def test_a_signal_sent_to_us_goes_on_to_the_command(tmp_path, number):
     assert load(tmp_path / "PACT.csv").status == "complete"
 
 
+@pytest.mark.perf("user")
 def test_the_command_is_counted_and_we_are_not(tmp_path):
     code = (
         "import mmap, resource\n"
@@ -100,6 +105,7 @@ def test_an_error_before_the_command_leaves_it_unstarted(tmp_path):
     assert (tmp_path / "started").exists()
 
 
+@pytest.mark.perf("user")
 def test_the_json_report_has_the_documented_keys(tmp_path):
     with Machine(tmp_path / "sys") as machine:
         pactmeter("run", "-q", "-o", "p.csv", "--", "sleep", "1.2", cwd=tmp_path, env=machine.env)
@@ -116,7 +122,7 @@ def test_the_json_report_has_the_documented_keys(tmp_path):
             *("channel", "domain", "origin", "synthetic", "energy_j", "u_j", "mean_w"),
             *("coverage", "gaps"),
         }
-        assert source["energy_j"] == pytest.approx(120.0, rel=0.1)
+        assert source["energy_j"] == pytest.approx(100.0 * data["duration_s"], rel=0.02)
     counters = data["counters"]
     assert list(counters) == ["migrations", "faults", "cache-misses", "cycles"]
     assert set(counters["faults"]) == {"total", "scope", "status", "reason", "running_share"}
@@ -126,14 +132,14 @@ def test_the_json_report_has_the_documented_keys(tmp_path):
         assert set(check) == {"id", "outcome", "figure", "text"}
         assert check["outcome"] in {"pass", "warn", "fail"}
     assert set(data["sampler"]) == {"cpu_s", "late_rows", "rows"}
-    assert data["sampler"]["rows"] == 2
+    assert data["duration_s"] > 1.2
+    assert data["sampler"]["rows"] == math.ceil(data["duration_s"])
 
 
-def test_carbon_is_told_only_with_a_region_or_an_intensity_that_was_named(tmp_path):
-    with Machine(tmp_path / "sys") as machine:
-        (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").chmod(0o444)
-        pactmeter("run", "-q", "--", "sleep", "0.3", cwd=tmp_path, env=machine.env)
+def test_carbon_is_told_only_with_a_region_or_an_intensity_that_was_named(tmp_path, gauge):
+    pactmeter("run", "-q", "--", "sleep", "0.3", cwd=tmp_path)
     plain = pactmeter("report", "PACT.csv", cwd=tmp_path)
+    assert "kWh" in plain.stdout
     assert "gCO2e" not in plain.stdout
     both = pactmeter(
         "report", "PACT.csv", "--region", "DE", "--carbon-intensity", "100", cwd=tmp_path
@@ -141,7 +147,14 @@ def test_carbon_is_told_only_with_a_region_or_an_intensity_that_was_named(tmp_pa
     assert both.returncode == 2
     wrong = pactmeter("report", "PACT.csv", "--region", "Germny", cwd=tmp_path)
     assert "Germany" in wrong.stderr
-    assert pactmeter("report", "PACT.csv", "--region", "DE", cwd=tmp_path).returncode == 0
+    words = ("report", "PACT.csv", "--region", "DE")
+    named = pactmeter(*words, cwd=tmp_path)
+    assert named.returncode == 0
+    assert re.search(r"gCO2e \(\d+.* g/kWh: Germany", named.stdout)
+    given = pactmeter("report", "PACT.csv", "--carbon-intensity", "100", "--json", cwd=tmp_path)
+    footprint = json.loads(given.stdout)["footprint"]
+    assert footprint["carbon_g"] == pytest.approx(100 * footprint["kwh"])
+    assert footprint["carbon_g"] > 0
 
 
 @pytest.mark.parametrize(
@@ -173,26 +186,34 @@ def test_each_command_has_help(capsys, command):
 
 
 def test_a_status_line_stands_on_a_terminal_and_never_in_a_pipe(tmp_path):
-    words = [sys.executable, "-m", "pactmeter", "run", "-q", "--", "sleep", "2.3"]
-    quiet = subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
+    words = [sys.executable, "-m", "pactmeter", "run", "-q", "--"]
+    quiet = subprocess.run([*words, "sleep", "1.5"], cwd=tmp_path, capture_output=True, check=True)
     assert quiet.stderr == b""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "60"}
     process = subprocess.Popen(
-        words, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+        [*words, "head", "-n", "1"],  # until we type a line
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
     )
     os.close(theirs)
-    seen = b""
-    end = time.monotonic() + 20
-    while time.monotonic() < end and select.select([ours], [], [], 20)[0]:
+    seen, typed = b"", False
+    while select.select([ours], [], [], 20)[0]:
         try:
-            chunk = os.read(ours, 65536)
+            seen += os.read(ours, 65536)
         except OSError:
             break
-        seen += chunk
+        if not typed and len(re.findall(rb"PACT \d+ s", seen)) == 2:
+            typed = bool(os.write(ours, b"enough\n"))
     os.close(ours)
     assert process.wait() == 0
-    assert len(re.findall(rb"PACT \d+ s", seen)) == 2
+    seconds = [int(second) for second in re.findall(rb"PACT (\d+) s", seen)]
+    assert seconds == sorted(set(seconds))
+    assert seconds[0] >= 1
+    assert all(line.count(b"PACT") == 1 for line in seen.split(b"\r\x1b[K")[1:-1])
     assert seen.endswith(b"\r\x1b[K")
 
 
@@ -230,18 +251,28 @@ def test_doctor_says_of_every_source_whether_why_and_what_to_do(tmp_path):
         text = pactmeter("doctor", cwd=tmp_path, env=machine.env)
         assert "[ok]" in text.stdout
         assert "fix:" in text.stdout
-    (tmp_path / "empty").mkdir()
-    bare = pactmeter("doctor", cwd=tmp_path, env={"PACTMETER_SYSFS": str(tmp_path / "empty")})
-    assert bare.returncode in {doctor.ESTIMATES, doctor.NOTHING}
+    bare = pactmeter("doctor", cwd=tmp_path)
+    assert bare.returncode in {doctor.ESTIMATES, doctor.NOTHING}  # as this CPU's TDP is known
     assert "NOT" in bare.stdout.splitlines()[-1]
+    data = json.loads(pactmeter("doctor", "--json", cwd=tmp_path).stdout)
+    result = {doctor.ESTIMATES: "estimates", doctor.NOTHING: "nothing"}[bare.returncode]
+    channels = {doctor.ESTIMATES: ["cpu.estimate"], doctor.NOTHING: []}[bare.returncode]
+    assert (data["result"], data["channels"]) == (result, channels)
+    looked_for = {finding["source"] for finding in data["findings"]}
+    assert looked_for >= {"psu", "cpu", "gpu", "hwmon", "battery", "perf", "clock"}
 
 
 def test_doctor_takes_less_than_a_second_of_cpu(tmp_path):
-    before = os.times()
-    pactmeter("doctor", cwd=tmp_path)
-    after = os.times()
-    spent = after.children_user + after.children_system
-    assert spent - before.children_user - before.children_system < 1.0
+    spent_s = []
+    for _ in range(5):  # its least is its own; what is more is the machine's other load
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = pactmeter("doctor", cwd=tmp_path)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.stdout.splitlines()[-1].startswith("Result: ")
+        spent_s.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+        if spent_s[-1] < 1.0:
+            break
+    assert min(spent_s) < 1.0
 
 
 def test_a_container_is_told_the_options_it_needs(monkeypatch):
@@ -257,16 +288,22 @@ def test_sensors_lists_what_can_be_recorded(tmp_path):
         done = pactmeter("sensors", cwd=tmp_path, env=machine.env)
     assert re.search(r"cpu\.package0 +\w+ package J emulated", done.stdout)
     assert re.search(r"hwmon\.acpi_meter\.board +measured .* W emulated", done.stdout)
-    (tmp_path / "empty").mkdir()
-    bare = pactmeter("sensors", cwd=tmp_path, env={"PACTMETER_SYSFS": str(tmp_path / "empty")})
+    bare = pactmeter("sensors", cwd=tmp_path)
     assert bare.returncode == 0
+    assert bare.stdout.startswith(("no source of power", "cpu.estimate"))
+    assert bare.stdout.count("\n") == 1
 
 
-def test_events_lists_what_opens_and_says_why_others_do_not(tmp_path):
+@pytest.mark.perf("user")
+def test_events_lists_what_opens_and_says_why_others_do_not(tmp_path, sysfs):
     done = pactmeter("events", "fault", cwd=tmp_path)
     assert done.returncode == 0
-    assert "ok" in done.stdout
-    assert pactmeter("events", "--all", cwd=tmp_path).stdout.count("\n") > 40
+    assert re.search(r"^FAULTS +software +tree +ok", done.stdout, re.MULTILINE)
+    add_pmu(sysfs, "paper", ABSENT_TYPE, **{"events/tiger": "config=0"})
+    assert "paper/tiger/" not in pactmeter("events", cwd=tmp_path).stdout
+    every = pactmeter("events", "--all", cwd=tmp_path).stdout
+    assert every.count("\n") > 40
+    assert re.search(r"^paper/tiger/ +paper +tree +missing: .*ENOENT", every, re.MULTILINE)
     none = pactmeter("events", "zzz", cwd=tmp_path)
     assert none.returncode == 1
     assert "rNNN" in none.stdout
@@ -293,9 +330,39 @@ def test_setup_without_root_says_sudo():
         "import os, sys\n"
         "from pactmeter.cli import main\n"
         "main.main(['setup', '--print'])\n"  # imports what an ordinary user here may not read
-        "os.setuid(65534)\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
         "sys.exit(main.main(['setup']))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "sudo pactmeter setup" in done.stderr
+
+
+def test_the_command_has_the_signals_it_would_have_without_us(tmp_path):
+    done = pactmeter("run", "-q", "--", "sh", "-c", "yes | head -1", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "y\n", "")
+
+
+@pytest.mark.parametrize(
+    "ending", ["2>&-", "2>/dev/full", "2>&1 | cat >/dev/null; exit ${PIPESTATUS[0]}"]
+)
+def test_whatever_becomes_of_standard_error_the_exit_code_is_the_commands(tmp_path, ending):
+    line = f"{sys.executable} -m pactmeter run -- sh -c 'exit 7' {ending}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 7
+    assert load(tmp_path / "PACT.csv").status == "complete"
+
+
+def test_started_with_sigchld_ignored_it_still_sees_its_command_end(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'pactmeter', 'run', '-q', '--', 'false'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=20, check=False)
+    assert done.returncode == 1
+
+
+def test_a_command_line_of_any_length_can_be_measured(tmp_path):
+    done = pactmeter("run", "-q", "--", "true", *["x" * 100_000] * 12, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -46,6 +46,7 @@ def test_value_metadata_and_arguments_pass_through_with_and_without_brackets(pro
     assert result(done) == expected
 
 
+@pytest.mark.usefixtures("gauge")
 @pytest.mark.parametrize(
     ("raised", "code"),
     [("KeyError('loss')", 1), ("KeyboardInterrupt()", 130), ("SystemExit(5)", 5)],
@@ -199,6 +200,7 @@ def test_a_session_is_a_context_manager_and_a_start_stop_object(program):
     assert (name, period) == ("s.csv", 10.0)
 
 
+@pytest.mark.usefixtures("gauge")
 def test_a_forked_worker_neither_holds_the_run_open_nor_writes_to_it(program):
     done = program(
         HEAD
@@ -232,6 +234,7 @@ def test_a_forked_worker_neither_holds_the_run_open_nor_writes_to_it(program):
     assert done.run().status == "complete"
 
 
+@pytest.mark.usefixtures("gauge")
 def test_a_call_in_a_worker_forked_before_any_run_has_a_run_of_its_own(program):
     done = program(
         HEAD

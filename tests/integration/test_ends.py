@@ -3,9 +3,9 @@
 import json
 import os
 import random
+import select
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -23,9 +23,8 @@ LONG = """
 """
 
 
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(word) for word in file.read().split()]
+def sampler_of(folder):
+    return json.loads((folder / "PACT.json").read_text())["sampler"]["pid"]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -47,25 +46,23 @@ def test_after_sigkill_every_row_older_than_a_period_is_on_disk(tmp_path, seed):
 def test_a_signal_to_the_whole_job_closes_the_call_and_leaves_no_process(tmp_path, number):
     process = start_program(LONG, tmp_path)
     process.stdout.readline()
-    sampler = children(process.pid)
-    assert len(sampler) == 1
-    for pid in (*sampler, process.pid):  # as a batch system does
+    sampler = sampler_of(tmp_path)
+    sampler_end = os.pidfd_open(sampler)  # readable once it has gone
+    for pid in (sampler, process.pid):  # as a batch system does
         os.kill(pid, number)
     process.communicate()
     run = settled(tmp_path / "PACT.csv")
     assert process.returncode == -number
     assert (run.status, run.manifest["calls"]) == ("incomplete", 1)
-    end = time.monotonic() + 5
-    there = Path(f"/proc/{sampler[0]}")
-    while there.exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not there.exists()
+    assert select.select([sampler_end], [], [], 5)[0]
+    os.close(sampler_end)
 
 
+@pytest.mark.usefixtures("gauge")
 def test_ctrl_c_closes_the_call_and_the_run(tmp_path):
     process = start_program(LONG, tmp_path)
     process.stdout.readline()
-    for pid in (*children(process.pid), process.pid):  # as a terminal does
+    for pid in (sampler_of(tmp_path), process.pid):  # as a terminal does
         os.kill(pid, signal.SIGINT)
     _, err = process.communicate()
     assert "KeyboardInterrupt" in err
@@ -77,15 +74,14 @@ def test_ctrl_c_closes_the_call_and_the_run(tmp_path):
 def test_when_the_sampler_is_killed_the_function_returns_its_value_with_one_warning(program, seed):
     done = program(
         f"""
-        import os, random, signal, time
+        import json, os, random, signal, time
         from pactmeter import PACT
-        def children():
-            with open(f"/proc/self/task/{{os.getpid()}}/children") as file:
-                return [int(word) for word in file.read().split()]
+        def sampler():
+            with open("PACT.json") as file: return json.load(file)["sampler"]["pid"]
         @PACT(measure_period=0.1)
         def work():
             time.sleep(random.Random({seed}).uniform(0.3, 0.8))
-            os.kill(children()[0], signal.SIGKILL)
+            os.kill(sampler(), signal.SIGKILL)
             time.sleep(0.05)
             return "value"
         assert work() == "value"
@@ -103,13 +99,14 @@ def test_when_the_sampler_is_killed_the_function_returns_its_value_with_one_warn
     assert len(run.windows_s) >= 2
 
 
+@pytest.mark.usefixtures("gauge")
 def test_a_sampler_that_is_stopped_does_not_hold_the_program_up(program):
     done = program(
         """
         import json, os, signal, time
         from pactmeter import PACT
         def sampler():
-            return int(open(f"/proc/self/task/{os.getpid()}/children").read().split()[0])
+            with open("PACT.json") as file: return json.load(file)["sampler"]["pid"]
         @PACT
         def work(): return 1
         work()
@@ -198,3 +195,180 @@ def test_ranks_of_one_machine_have_files_of_their_own_and_one_samples_the_device
     assert second.manifest["used"]["devices_sampled_by"] == "local rank 0 of torchrun"
     assert first.manifest["findings"]
     assert second.manifest["findings"] == []
+
+
+def test_a_program_that_waits_for_all_its_children_does_not_wait_for_the_sampler(program):
+    done = program(
+        """
+        import os
+        from pactmeter import PACT
+        @PACT
+        def work():
+            if os.fork() == 0: os._exit(4)
+            ended = []
+            try:
+                while True: ended.append(os.waitstatus_to_exitcode(os.wait()[1]))
+            except ChildProcessError:
+                return ended
+        assert work() == [4]
+        """,
+        timeout=20,
+    )
+    assert done.code == 0, done.err
+
+
+def test_calls_from_the_garbage_collector_and_from_signal_handlers_harm_nothing(program):
+    done = program(
+        """
+        import gc, signal
+        from pactmeter import PACT
+        @PACT
+        def generator():
+            while True: yield 1
+        class Node: pass
+        @PACT
+        def work(): return [bytearray(10) for _ in range(50)]
+        signal.signal(signal.SIGALRM, lambda *_: work())
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        for n in range(300):
+            node = Node(); node.me = node; node.generator = generator(); next(node.generator)
+            del node
+            work()
+            if n % 50 == 0: gc.collect()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.collect()
+        """
+    )
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.err
+    run = done.settled()
+    assert run.status == "complete"
+    assert run.manifest["calls"] >= 600
+
+
+def test_many_files_do_not_mean_many_processes(program):
+    done = program(
+        """
+        import json
+        from pactmeter import Session
+        from pactmeter.session.run import sampler_pids
+        for n in range(12):
+            with Session(tracker_file_name=f"run{n}.csv"): pass
+        print(len(sampler_pids()))
+        """
+    )
+    assert done.code == 0, done.err
+    assert int(done.out) <= 5
+    assert {done.settled(f"run{n}.csv").status for n in range(12)} == {"complete"}
+
+
+@pytest.mark.parametrize(
+    "closing", ["sys.stderr.close()", "os.close(2)", "os.close(0); os.close(1)"]
+)
+def test_closed_standard_streams_cost_nothing(program, closing):
+    done = program(
+        f"""
+        import json, os, signal, sys
+        {closing}
+        from pactmeter import PACT
+        @PACT
+        def work(): return 5
+        assert work() == 5
+        with open("PACT.json") as file: os.kill(json.load(file)["sampler"]["pid"], signal.SIGKILL)
+        assert work() == 5 and work() == 5
+        """
+    )
+    assert done.code == 0
+
+
+def test_a_working_directory_that_is_deleted_costs_nothing(program):
+    done = program(
+        """
+        import os
+        from pactmeter import PACT
+        work = PACT(tracker_file_name="../PACT.csv")(lambda: 5)
+        os.mkdir("gone"); os.chdir("gone")
+        assert work() == 5
+        os.rmdir("../gone")
+        assert work() == 5
+        try:
+            PACT(lambda: 6)()
+        except Exception as error:
+            assert "working directory" in str(error), error
+        else:
+            raise SystemExit("no error")
+        """
+    )
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.err
+    assert done.settled().status == "complete"
+
+
+def test_a_call_that_ctrl_c_ends_while_it_waits_is_closed(program):
+    done = program(
+        """
+        import os, signal, sys, time, types
+        from pactmeter import PACT
+        torch = types.ModuleType("torch")
+        class Cuda:
+            def is_initialized(self): return armed
+            def synchronize(self): raise KeyboardInterrupt
+        torch.cuda, armed = Cuda(), False
+        sys.modules["torch"] = torch
+        @PACT
+        def work():
+            global armed
+            armed = True
+        try: work()
+        except KeyboardInterrupt: armed = False
+        else: raise SystemExit("not interrupted")
+        time.sleep(0.5)
+        PACT(lambda: 1)()
+        """
+    )
+    assert done.code == 0, done.err
+    run = done.settled()
+    assert run.manifest["calls"] == 2
+    assert run.duration_s < 0.3
+
+
+def test_more_nested_calls_than_can_be_marked_are_told_and_leave_the_window_right(program):
+    done = program(
+        """
+        import sys, time
+        from pactmeter import PACT
+        sys.setrecursionlimit(10**6)
+        @PACT
+        def inner(): pass
+        @PACT
+        def outer():
+            for _ in range(60_000): inner()
+        start = time.monotonic()
+        outer()
+        print(time.monotonic() - start)
+        time.sleep(1.0)
+        """
+    )
+    assert done.code == 0, done.err
+    run = done.settled()
+    assert run.status == "complete"
+    assert run.duration_s == pytest.approx(float(done.out), abs=0.5)
+
+
+def test_a_sampler_that_fails_says_what_failed(tmp_path, program):
+    done = program(
+        """
+        from pactmeter import PACT
+        from pactmeter.session.run import _runs
+        @PACT
+        def work(): return 3
+        work()
+        next(iter(_runs.values()))._sampler._waiting.append({"type": "enter"})
+        assert work() == 3 and work() == 3
+        """
+    )
+    assert done.code == 0, done.err
+    assert "KeyError" in done.err
+    run = done.settled()
+    assert run.status == "incomplete"
+    assert "KeyError" in run.reason

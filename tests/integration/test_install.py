@@ -74,6 +74,7 @@ def test_the_documented_example_with_its_psu_ends_before_the_function_in_a_clear
     assert "fix:" in last[1]
 
 
+@pytest.mark.usefixtures("gauge")
 def test_the_wheel_works_in_a_bare_environment(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT],
@@ -81,10 +82,10 @@ def test_the_wheel_works_in_a_bare_environment(tmp_path):
         capture_output=True,
     )
     (wheel,) = tmp_path.glob("*.whl")
-    subprocess.run([BARE, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([BARE, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     python = tmp_path / "venv/bin/python"
-    pip = [python, "-m", "pip", "install", "-q", "--no-index", "--disable-pip-version-check"]
-    subprocess.run([*pip, wheel], check=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    subprocess.run([*pip, "install", "-q", "--no-index", wheel], check=True)
     command = [tmp_path / "venv/bin/pactmeter", "run", "-o", "out.csv", "--", "sh", "-c", "exit 7"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 7, done.stderr

@@ -81,10 +81,10 @@ def test_a_sensor_that_fails_for_a_while_is_a_gap_and_the_other_goes_on(program,
     board, package = found["hwmon.acpi_meter.board"], found["cpu.package0"]
     assert board["coverage"] == pytest.approx(0.75, abs=0.03)
     assert board["energy_j"] == pytest.approx(400.0 * 4 * board["coverage"], rel=0.01)
-    assert board["gaps"] == 1
     assert package["coverage"] == pytest.approx(1.0, abs=0.002)
     assert package["energy_j"] == pytest.approx(1600.0, rel=0.01)
-    gap = done.run().manifest["gaps"][0]
+    assert board["gaps"] >= 1  # on a busy machine the last row, of an instant, may be another
+    (gap,) = done.run().manifest["gaps"]
     assert gap["end_s"] - gap["start_s"] == pytest.approx(1.0, abs=0.25)
     assert "garbage" in gap["reason"] or "cannot read" in gap["reason"]
     assert "gap" in done.err
@@ -113,12 +113,16 @@ def test_a_run_killed_in_mid_call_keeps_the_joules_of_its_rows(program, machine)
     assert energy == pytest.approx(600.0, rel=0.05)
 
 
-def test_a_cpu_and_nothing_more_is_a_subtotal_that_says_what_it_leaves_out(program, machine):
+def test_a_measured_cpu_is_a_subtotal_that_says_what_it_leaves_out_and_a_model_is_none(
+    program, machine
+):
     done = program(LOADED, env=machine.env, args=["0.5"])
-    summary, _ = sources(done)
+    summary, found = sources(done)
     headline = summary["headline"]
-    origin = summary["sources"][0]["origin"]
+    origin = found["cpu.package0"]["origin"]  # what RAPL is worth depends on the processor
     if origin == "measured":
+        assert headline["energy_j"] == found["cpu.package0"]["energy_j"]
         assert "excludes memory" in headline["label"]
-    else:  # on an AMD processor RAPL is a model, and a model is no headline
+    else:
+        assert origin == "modelled"
         assert headline is None

@@ -2,17 +2,15 @@
 
 import os
 import resource
-from pathlib import Path
 
 import pytest
 
 from pactmeter.counters import plan
 from pactmeter.counters.groups import open_counters
 from pactmeter.kernel import perf, pmu
+from support.pmus import ABSENT, CLOCK, CLOCK_TYPE, add_pmu
+from support.rights import perf_levels
 from unit.counter_target import CHURN, OTHER, TREE, Target, as_nobody
-
-DEFAULT = [["MIGRATIONS"], ["FAULTS"], ["CACHE-MISSES"], ["CYCLES"]]
-TSC_TYPE = int(Path("/sys/bus/event_source/devices/msr/type").read_text())
 
 
 def near(count: int, truth: int) -> bool:
@@ -23,6 +21,20 @@ def statuses(counters) -> dict[str, str]:
     return {row["column"]: row["status"] for row in counters.describe()}
 
 
+@pytest.mark.perf("user")
+def test_the_faults_of_a_tree_are_counted_whole_and_once_whoever_counts():
+    with Target(TREE) as target:
+        target.told()
+        with open_counters([["FAULTS"]], pid=target.pid, scope="tree") as counters:
+            target.go_on()
+            faults, _ = target.told()
+            counted = counters.read().totals[0]
+
+    assert faults > 25_000
+    assert near(counted, faults)
+
+
+@pytest.mark.perf("system")
 def test_a_tree_is_counted_whole_and_once():
     with Target(TREE) as target:
         assert target.told() == "ready"
@@ -48,10 +60,11 @@ def test_a_tree_is_counted_whole_and_once():
     assert [row["scope"] for row in counters.describe()] == ["tree", "tree", "system", "system"]
 
 
-def test_thread_churn_neither_fails_nor_goes_backwards_nor_loses_counts():
+@pytest.mark.perf("kernel")
+def test_thread_churn_neither_fails_nor_goes_backwards_nor_loses_counts(clock):
     with Target(CHURN) as target:
         target.told()
-        with open_counters([["FAULTS", "CS"], ["msr/tsc/"]], pid=target.pid, scope="tree") as c:
+        with open_counters([["FAULTS", "CS"], [CLOCK]], pid=target.pid, scope="tree") as c:
             target.go_on()
             readings = [c.read()]
             while not target.has_spoken():
@@ -67,6 +80,7 @@ def test_thread_churn_neither_fails_nor_goes_backwards_nor_loses_counts():
         assert before.time_s < after.time_s
 
 
+@pytest.mark.perf("user")
 def test_opening_amid_churn_succeeds():
     with Target(CHURN) as target:
         target.told()
@@ -76,6 +90,7 @@ def test_opening_amid_churn_succeeds():
             target.told()
 
 
+@pytest.mark.perf("user")
 def test_the_process_that_measures_is_left_out():
     with Target(OTHER) as target:
         measuring = target.told()
@@ -93,31 +108,35 @@ def test_the_process_that_measures_is_left_out():
     assert without_it < 1_000
 
 
-def test_absent_hardware_is_unknown_and_never_0():
-    with open_counters(DEFAULT, pid=os.getpid(), scope="tree") as counters:
+@pytest.mark.perf("user")
+def test_absent_hardware_is_unknown_and_never_0(absent):
+    groups = [["MINOR-FAULTS"], ["FAULTS"], [ABSENT], ["absent/config=1/"]]
+    with open_counters(groups, pid=os.getpid(), scope="tree") as counters:
         sample = counters.read()
         rows = {row["column"]: row for row in counters.describe()}
 
     assert sample.totals[2:] == (None, None)
     assert sample.times[2:] == (None, None)
     assert None not in sample.totals[:2]
-    assert rows["cycles"]["status"] == "missing"
-    assert "ENOENT" in rows["cycles"]["reason"]
+    assert rows[ABSENT]["status"] == "missing"
+    assert "ENOENT" in rows[ABSENT]["reason"]
+    user_only = "kernel" not in perf_levels()
     assert rows["faults"]["attr"] == {
         "type": 1,
         "config": 2,
         "config1": 0,
         "config2": 0,
         "exclude_user": False,
-        "exclude_kernel": False,
-        "exclude_hv": False,
+        "exclude_kernel": user_only,
+        "exclude_hv": user_only,
         "inherit": True,
     }
     assert rows["faults"]["backend"] == "poll"
 
 
-def test_a_hardware_group_has_a_reference_of_time_even_alone():
-    with open_counters([["msr/tsc/", "CYCLES"]], pid=os.getpid(), scope="tree") as counters:
+@pytest.mark.perf("user")
+def test_a_hardware_group_has_a_reference_of_time_even_alone(clock, absent):
+    with open_counters([[CLOCK, ABSENT]], pid=os.getpid(), scope="tree") as counters:
         first = counters.read()
         sum(range(200_000))
         second = counters.read()
@@ -126,55 +145,47 @@ def test_a_hardware_group_has_a_reference_of_time_even_alone():
     assert second.totals[1] is None
     enabled_s, running_s = second.times[0]
     assert enabled_s == running_s > 0
-    assert statuses(counters) == {"msr/tsc/": "ok", "cycles": "missing"}
+    assert statuses(counters) == {CLOCK: "ok", ABSENT: "missing"}
 
 
-def test_an_unprivileged_user_gets_faults_right_and_is_denied_what_would_read_0():
+def test_an_unprivileged_user_gets_faults_right_and_is_denied_what_would_read_0(absent):
     def measure():
-        groups = [["CS"], ["MIGRATIONS"], ["FAULTS"], ["CYCLES"], ["SYSTEMWIDE:CPU-CLOCK"]]
+        groups = [["CS"], ["MIGRATIONS"], ["FAULTS"], [ABSENT], ["SYSTEMWIDE:CPU-CLOCK"]]
         with open_counters(groups, pid=os.getpid(), scope="tree") as counters:
             accounts = []
             for _ in range(3):  # what the fork left to copy is over after the first
                 bytearray(80_000_000)
                 usage = resource.getrusage(resource.RUSAGE_SELF)
                 accounts.append((counters.read().totals, usage.ru_minflt))
-            return counters.describe(), *accounts[1:]
+            return perf_levels(), counters.describe(), *accounts[1:]
 
-    rows, (before, faults_before), (after, faults_after) = as_nobody(measure)
+    levels, rows, (before, faults_before), (after, faults_after) = as_nobody(measure)
 
-    assert [row["status"] for row in rows] == ["denied", "denied", "ok", "missing", "denied"]
-    assert [total is None for total in after] == [True, True, False, True, True]
-    assert faults_after - faults_before > 16_000
-    assert near(after[2] - before[2], faults_after - faults_before)
-    assert rows[2]["attr"]["exclude_kernel"]
-    assert "user mode only" in rows[2]["reason"]
-    assert "kernel.perf_event_paranoid is" in rows[0]["reason"]
-    assert "sudo sysctl kernel.perf_event_paranoid=1" in rows[0]["fix"]
-    assert "sudo sysctl kernel.perf_event_paranoid=0" in rows[4]["fix"]
-
-
-@pytest.fixture
-def sysfs(tmp_path, monkeypatch):
-    """A machine whose PMU names are made up; their types are the kernel's own."""
-    monkeypatch.setenv("PACTMETER_SYSFS", str(tmp_path))
-    online = tmp_path / "devices/system/cpu/online"
-    online.parent.mkdir(parents=True)
-    online.write_text(
-        ",".join(map(str, pmu.cpu_list(Path("/sys/devices/system/cpu/online").read_text())))
-    )
-
-    def make(name: str, kind: int, **files: str) -> None:
-        folder = tmp_path / "bus/event_source/devices" / name
-        folder.mkdir(parents=True)
-        for file, text in {"type": str(kind), **files}.items():
-            (folder / file).write_text(text)
-
-    return make
+    # what the kernel's settings let an ordinary user count here
+    needed = ["kernel", "kernel", "user", "user", "system"]
+    allowed = [level in levels for level in needed]
+    expected = ["ok" if yes else "denied" for yes in allowed]
+    if allowed[3]:
+        expected[3] = "missing"
+    assert [row["status"] for row in rows] == expected
+    assert [total is None for total in after] == [status != "ok" for status in expected]
+    for row, column_level in zip(rows, needed, strict=True):
+        if row["status"] == "denied":
+            paranoid = 0 if column_level == "system" else 1
+            assert "kernel.perf_event_paranoid is" in row["reason"]
+            assert f"sudo sysctl kernel.perf_event_paranoid={paranoid}" in row["fix"]
+    if rows[2]["status"] == "ok":
+        assert faults_after - faults_before > 16_000
+        assert near(after[2] - before[2], faults_after - faults_before)
+        assert rows[2]["attr"]["exclude_kernel"] is ("kernel" not in levels)
+        assert ("user mode only" in (rows[2]["reason"] or "")) is ("kernel" not in levels)
 
 
-def test_a_pmu_with_a_cpumask_is_opened_on_those_cpus_only(sysfs):
-    sysfs("uncore", TSC_TYPE, cpumask="0")
-    sysfs("nowhere", TSC_TYPE, cpumask="4095")
+@pytest.mark.perf("system")
+def test_a_pmu_with_a_cpumask_is_opened_on_those_cpus_only(sysfs, clock):
+    (first, *_) = pmu.online_cpus()
+    add_pmu(sysfs, "uncore", CLOCK_TYPE, cpumask=first)
+    add_pmu(sysfs, "nowhere", CLOCK_TYPE, cpumask=65535)
     groups = [["uncore/config=0/", "FAULTS"], ["nowhere/config=0/"]]
 
     with open_counters(groups, pid=os.getpid(), scope="system") as counters:
@@ -188,9 +199,9 @@ def test_a_pmu_with_a_cpumask_is_opened_on_those_cpus_only(sysfs):
 
 
 def test_a_hybrid_cpu_is_asked_on_every_core_pmu(sysfs):
-    (pmu.sysfs_root() / "devices/system/cpu/online").write_text("0-1")
-    sysfs("cpu_core", 4, cpus="0")
-    sysfs("cpu_atom", 10, cpus="1")
+    (sysfs / "devices/system/cpu/online").write_text("0-1")
+    add_pmu(sysfs, "cpu_core", 4, cpus="0")
+    add_pmu(sysfs, "cpu_atom", 10, cpus="1")
     columns = plan.columns([["CYCLES", "cpu_core/config=1/"], ["FAULTS"]], "system")
 
     groups = plan.kernel_groups(columns)
@@ -202,8 +213,9 @@ def test_a_hybrid_cpu_is_asked_on_every_core_pmu(sysfs):
     assert groups[1]._attr(columns[0].spec, leads=True).config == 10 << 32
 
 
-def test_a_scaled_total_never_falls(monkeypatch):
-    with open_counters([["msr/tsc/"]], pid=os.getpid(), scope="tree") as counters:
+@pytest.mark.perf("user")
+def test_a_scaled_total_never_falls(clock, monkeypatch):
+    with open_counters([[CLOCK]], pid=os.getpid(), scope="tree") as counters:
         first = counters.read().totals[0]
         for section in counters._opened.sections.values():
             lower = [1] * len(section.columns), (1.0, 1.0)
@@ -212,6 +224,7 @@ def test_a_scaled_total_never_falls(monkeypatch):
         assert counters.read().totals[0] == first
 
 
+@pytest.mark.perf("user")
 def test_a_group_can_be_stopped():
     with open_counters([["FAULTS"]], pid=os.getpid(), scope="tree") as counters:
         perf.disable(counters._opened.descriptors[0])

@@ -14,6 +14,7 @@ from pactmeter.counters.listing import list_events
 from pactmeter.counters.names import parse
 from pactmeter.errors import ConfigError
 from pactmeter.kernel import pmu
+from support.pmus import ABSENT_TYPE, REAL_CPUS
 
 LIBPFM = """
 0 0 PERF_COUNT_HW_CPU_CYCLES CYCLES CPU-CYCLES
@@ -118,7 +119,11 @@ def sysfs(tmp_path, monkeypatch):
         },
     )
     make_pmu(
-        tmp_path, "uncore_imc_0", 17, events={"reads": "event=4"}, fields={"event": "config:0-7"}
+        tmp_path,
+        "uncore_imc_0",
+        ABSENT_TYPE,
+        events={"reads": "event=4"},
+        fields={"event": "config:0-7"},
     )
     make_pmu(
         tmp_path, "hv", 18, events={"dispatch": "event=1,core=?"}, fields={"event": "config:0"}
@@ -217,7 +222,7 @@ def test_terms_may_be_fields_and_whole_configs(sysfs):
     assert parse("cpu/event=0x1a3,ldlat=3/:u").exclude_kernel
     assert parse("CPU/stalls,inv=0/").config == parse("cpu/stalls/").config
     event = parse("SYSTEMWIDE:uncore_imc_0/config=0x10,config1=7,config2=8/")
-    assert (event.type, event.config, event.config1, event.config2) == (17, 16, 7, 8)
+    assert (event.type, event.config, event.config1, event.config2) == (ABSENT_TYPE, 16, 7, 8)
     assert event.scope == "system"
     assert event.scale is None
 
@@ -267,6 +272,7 @@ def test_cpu_lists_come_back_whole(cpus):
     assert pmu.cpu_list(text) == tuple(sorted(cpus))
 
 
+@pytest.mark.perf("user")
 def test_the_list_shows_what_really_opens(sysfs):
     rows = {row.name: row for row in list_events()}
 
@@ -284,8 +290,11 @@ def test_the_list_can_be_narrowed_by_part_alias_pmu_and_shell_pattern(sysfs):
     assert [row.name for row in list_events("m*-faults")] == ["MINOR-FAULTS", "MAJOR-FAULTS"]
 
 
+@pytest.mark.perf("system")
 def test_an_event_of_a_pmu_with_its_own_cpus_is_tried_on_one_of_them(sysfs):
-    make_pmu(sysfs, "clock", 1, events={"ticks": "config=0"}, cpumask="0")
+    make_pmu(
+        sysfs, "clock", 1, events={"ticks": "config=0"}, cpumask=f"{pmu.cpu_list(REAL_CPUS)[0]}"
+    )
 
     (row,) = list_events("clock/")
 

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from pactmeter.errors import CounterResetError, DeviceError, ReadError
 from pactmeter.model.channel import Domain, Kind
 from pactmeter.sensors import hwmon
 from pactmeter.sensors.base import Request
+from support.rights import ordinary_user
 
 
 @pytest.fixture
@@ -176,29 +172,12 @@ def test_a_chip_that_has_gone_cannot_be_opened(chip):
         device.open()
 
 
-def test_files_that_root_alone_reads_are_a_finding_with_the_fix(monkeypatch):
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        root.chmod(0o755)
-        monkeypatch.setenv("PACTMETER_SYSFS", str(root))
-        folder = maker(root)(0, "amd_energy", energy1_input=1)
-        (folder / "energy1_input").chmod(0o000)
+def test_files_that_root_alone_reads_are_a_finding_with_the_fix(sysfs):
+    folder = maker(sysfs)(0, "amd_energy", energy1_input=1)
+    (folder / "energy1_input").chmod(0o000)
 
-        with ordinary_user():
-            found = discover()
+    with ordinary_user():
+        found = discover()
 
     assert found.devices == ()
     assert "run as root" in found.findings[0].fix
-
-
-@contextlib.contextmanager
-def ordinary_user():
-    """Be nobody for a while where the tests run as root, for whom no file is closed."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)

@@ -21,6 +21,7 @@ SLURM = {"SLURM_PROCID": "2", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}
             (1, 2, 1, "Open MPI"),
         ),
         ({"PMI_RANK": "1", "PMI_SIZE": "2"}, (1, 2, 1, "MPICH")),
+        ({"PMI_RANK": "4", "PMI_SIZE": "8", "SLURM_LOCALID": "0"}, (4, 8, 0, "MPICH")),
     ],
 )
 def test_a_rank_is_read_from_its_launcher_torchrun_before_slurm(environ, expected):

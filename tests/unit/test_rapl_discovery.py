@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from pactmeter.errors import DeviceError
 from pactmeter.model.channel import Domain, Kind, Origin
 from pactmeter.units import Unit
 from support.powercap import AMD, DRAM_RANGE_UJ, HASWELL, IVY_BRIDGE, VIRTUAL, Machine, names
+from support.rights import ordinary_user
 
 
 @pytest.fixture
@@ -175,33 +171,17 @@ def test_a_zone_without_a_counter_is_told_and_leaves_the_others(machine):
     assert found.findings[1].fix is None
 
 
-@contextlib.contextmanager
-def ordinary_user():
-    """Be nobody for a while where the tests run as root, for whom no file is closed."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
+def test_root_only_counters_are_a_finding_with_the_fix(sysfs, monkeypatch):
+    monkeypatch.setenv("PACTMETER_SYSFS", str(sysfs / "sys"))
+    machine = Machine(sysfs)
+    machine.zone("intel-rapl:0", "package-0")
+    device = machine.device()
+    (machine.base / "intel-rapl:0" / "energy_uj").chmod(0o000)
 
-
-def test_root_only_counters_are_a_finding_with_the_fix(monkeypatch):
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        root.chmod(0o755)
-        monkeypatch.setenv("PACTMETER_SYSFS", str(root / "sys"))
-        machine = Machine(root)
-        machine.zone("intel-rapl:0", "package-0")
-        device = machine.device()
-        (machine.base / "intel-rapl:0" / "energy_uj").chmod(0o000)
-
-        with ordinary_user():
-            found = machine.discover()
-            with pytest.raises(DeviceError, match="Permission denied") as error:
-                device.open()
+    with ordinary_user():
+        found = machine.discover()
+        with pytest.raises(DeviceError, match="Permission denied") as error:
+            device.open()
 
     (finding,) = found.findings
     assert found.devices == ()

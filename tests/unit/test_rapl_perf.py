@@ -1,32 +1,32 @@
 """RAPL through perf: a fake ``power`` PMU whose events are the kernel's CPU clock, 1 W a CPU."""
 
+import errno
 import os
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from pactmeter.errors import CounterResetError, DeviceError, ReadError
-from pactmeter.kernel import pmu
+from pactmeter.kernel import perf, pmu
 from pactmeter.model.channel import Domain, Kind, Origin
 from pactmeter.model.rapl import trueness
-from pactmeter.sensors import rapl_perf, sysfs
+from pactmeter.sensors import rapl_perf
+from pactmeter.sensors import sysfs as sysfs_module
 from pactmeter.sensors.base import Request
 from pactmeter.units import Unit
+from support.pmus import REAL_CPUS
 
-CPUS = pmu.online_cpus()
+CPUS = pmu.cpu_list(REAL_CPUS)
 WATTS_A_CPU = 1.0
+SYSTEM = pytest.mark.perf("system")
 CLOCK_ERROR = 0.01  # the scheduler's clock is not disciplined as CLOCK_MONOTONIC is
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def machine(sysfs):
     """Return the folder of the fake PMU: type 1 (software), config 0 (nanoseconds of CPU clock)."""
-    with tempfile.TemporaryDirectory() as folder:  # tmp_path is closed to other users
-        Path(folder).chmod(0o755)
-        monkeypatch.setenv("PACTMETER_SYSFS", folder)
-        yield make_power(Path(folder))
+    return make_power(sysfs)
 
 
 def make_power(root: Path) -> Path:
@@ -61,6 +61,7 @@ def packages(power: Path, ids: list[int]) -> None:
         path.write_text(f"{package}\n")
 
 
+@SYSTEM
 def test_joules_out_are_joules_in(machine):
     add(machine, "energy-pkg")
     packages(machine, [0] * len(CPUS))  # dies of one package: their energies add up
@@ -81,6 +82,7 @@ def test_joules_out_are_joules_in(machine):
     assert last - first <= watts * (end_s - before_s) * (1 + CLOCK_ERROR)
 
 
+@SYSTEM
 def test_channels_say_what_they_cover(machine):
     names = ("energy-psys", "energy-gpu", "energy-ram", "energy-cores", "energy-pkg")
     for name in names:
@@ -112,6 +114,7 @@ def test_nothing_is_looked_for_where_the_package_is_measured(machine):
     assert (found.devices, found.findings) == ((), ())
 
 
+@SYSTEM
 def test_a_total_goes_on_after_reopening_and_the_gap_is_told(machine):
     add(machine, "energy-pkg")
     power = device()
@@ -129,6 +132,7 @@ def test_a_total_goes_on_after_reopening_and_the_gap_is_told(machine):
     assert all(after > before for before, after in zip(first, second, strict=True))
 
 
+@SYSTEM
 def test_a_failed_read_is_an_error_and_never_a_zero(machine):
     add(machine, "energy-pkg")
     power = device()
@@ -137,6 +141,7 @@ def test_a_failed_read_is_an_error_and_never_a_zero(machine):
         power.read()
 
 
+@SYSTEM
 def test_a_short_read_is_an_error(machine):
     add(machine, "energy-pkg")
     power = device()
@@ -152,9 +157,7 @@ def test_a_short_read_is_an_error(machine):
     power.close()
 
 
-def test_a_machine_without_the_pmu_says_so(tmp_path, monkeypatch):
-    monkeypatch.setenv("PACTMETER_SYSFS", str(tmp_path))
-
+def test_a_machine_without_the_pmu_says_so(sysfs):
     found = rapl_perf.discover(Request())
 
     assert found.devices == ()
@@ -182,6 +185,7 @@ def test_a_pmu_that_cannot_be_read_is_a_finding(machine):
     assert "cannot be read" in finding.detail
 
 
+@SYSTEM
 def test_an_event_that_does_not_open_is_left_out(machine):
     add(machine, "energy-pkg")
     add(machine, "energy-ram", config=200)
@@ -194,16 +198,19 @@ def test_an_event_that_does_not_open_is_left_out(machine):
     assert finding.fix is None
 
 
-def test_a_refusal_names_the_fix(machine):
+def refuse(*_, **__):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@SYSTEM
+def test_a_refusal_names_the_fix(machine, monkeypatch):
     add(machine, "energy-pkg")
     power = device()
-    os.seteuid(65534)
-    try:
-        (finding,) = rapl_perf.discover(Request()).findings
-        with pytest.raises(DeviceError, match="EACCES") as caught:
-            power.open()
-    finally:
-        os.seteuid(0)
+    monkeypatch.setattr(perf, "open_event", refuse)
+
+    (finding,) = rapl_perf.discover(Request()).findings
+    with pytest.raises(DeviceError, match="EACCES") as caught:
+        power.open()
 
     assert not finding.found
     assert "may not be read" in finding.detail
@@ -227,6 +234,6 @@ def test_energy_is_measured_only_where_the_processor_measures(tmp_path, vendor, 
         "model name\t: some\n\nprocessor\t: 1\n"
     )
 
-    worth = trueness(sysfs.cpuinfo(cpuinfo), Domain.PACKAGE)
+    worth = trueness(sysfs_module.cpuinfo(cpuinfo), Domain.PACKAGE)
     assert worth.origin is origin
     assert worth.accuracy_pct == (10.0 if origin is Origin.MEASURED else 20.0)

@@ -137,9 +137,23 @@ def test_energy_that_a_restarted_counter_lost_is_a_gap_and_not_a_guess():
     assert slices[-1].covered_s == pytest.approx(1.5)
 
 
-def test_a_counter_that_moves_in_steps_is_followed_to_the_step_after_the_end():
-    polls = [(at / 10 + 0.03, 400.0 * (at // 1) / 10) for at in range(53)]
-    assert counter([(0.0, 0.0), *polls], 5.0)[-1].energy_j == pytest.approx(2000.0, rel=0.01)
+@pytest.mark.parametrize("call_s", [0.02, 0.05, 0.23, 1.03])
+def test_a_counter_that_moves_in_steps_is_right_on_average_over_many_calls(call_s):
+    def stepped(at):  # 400 W in steps of 100 ms
+        return 40.0 * int(at / 0.1)
+
+    joules = truth = covered = 0.0
+    for number in range(2000):
+        start = 0.0371 * number
+        grid = [start + 0.0003, *(start + 0.1 * k for k in range(1, int(call_s / 0.1) + 1))]
+        grid += [start + call_s + 0.0003, start + call_s + 0.1, start + call_s + 0.2]
+        cut = counter([(at - start, stepped(at)) for at in grid], call_s)[-1]
+        joules, truth, covered = (
+            joules + cut.energy_j,
+            truth + 400 * call_s,
+            covered + cut.covered_s,
+        )
+    assert joules == pytest.approx(truth * covered / (2000 * call_s), rel=0.03)
 
 
 def test_a_first_reading_that_comes_late_leaves_the_time_before_it_uncovered():
@@ -162,3 +176,8 @@ def test_a_counters_energy_is_its_last_reading_whatever_is_missing_between(steps
     slices = counter(polls, at, rows=sorted(cut for cut in cuts if cut < at))
     assert sum(s.energy_j for s in slices) == pytest.approx(total, rel=1e-9, abs=1e-9)
     assert sum(s.covered_s for s in slices) == pytest.approx(at)
+
+
+def test_a_slow_first_reading_costs_coverage_and_changes_no_power():
+    cut = counter([(0.01, 4.0), (0.02, 8.0)], 0.02)[-1]
+    assert (cut.energy_j, cut.covered_s, cut.mean) == (4.0, pytest.approx(0.01), 400.0)

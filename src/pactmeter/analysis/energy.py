@@ -30,12 +30,12 @@ def energy(run: RecordedRun, channel: Channel) -> Energy:
     watts, joules, polls = (run.columns.get(name, []) for name in channel.columns)
     covered_s = 0.0
     before_j = 0.0
-    uncovered_rows = 0
     in_gap = False
     gaps = 0
     for window_s, mean_w, total_j in zip(run.windows_s, watts, joules, strict=True):
+        if window_s <= 0 and mean_w is None:
+            continue
         if mean_w is None or total_j is None:
-            uncovered_rows += 1
             gaps += not in_gap
             in_gap = True
             continue
@@ -60,10 +60,15 @@ def energy(run: RecordedRun, channel: Channel) -> Energy:
         polls=int(sum(n or 0 for n in polls)),
         budget=(),
     )
-    return result.with_budget(_budget(result, channel, float(about.get("poll_period_s") or 0.1)))
+    poll_period_s = float(about.get("poll_period_s") or 0.1)
+    update_s = channel.update_period_s or about.get("seen_update_period_s") or poll_period_s
+    calls = max(1, int(run.manifest.get("calls") or 1))
+    return result.with_budget(_budget(result, channel, poll_period_s, float(update_s), calls))
 
 
-def _budget(result: Energy, channel: Channel, poll_period_s: float) -> tuple[BudgetItem, ...]:
+def _budget(
+    result: Energy, channel: Channel, poll_period_s: float, update_s: float, calls: int
+) -> tuple[BudgetItem, ...]:
     """List the standard uncertainties (k=1, in joules) after GUM, each with its reason."""
     if channel.accuracy_pct is None:
         return ()
@@ -83,14 +88,12 @@ def _budget(result: Energy, channel: Channel, poll_period_s: float) -> tuple[Bud
         items.append(
             BudgetItem("sampling", alias * result.energy_j / math.sqrt(3), "alias bound / sqrt(3)")
         )
-        edge_j = mean_w * poll_period_s * math.sqrt(2) / math.sqrt(12)
-        items.append(BudgetItem("edges", edge_j, "one poll period at each of two edges / sqrt(12)"))
     elif channel.resolution:
-        items.append(
-            BudgetItem(
-                "resolution", channel.resolution / math.sqrt(6), "difference of two readings"
-            )
-        )
+        step_j = channel.resolution * math.sqrt(calls / 6)
+        items.append(BudgetItem("resolution", step_j, "difference of two readings, in each call"))
+    edge_s = poll_period_s if channel.kind is Kind.POWER else update_s
+    edge_j = mean_w * edge_s * math.sqrt(calls / 6)
+    items.append(BudgetItem("edges", edge_j, f"{edge_s:g} s at both edges of each call / sqrt(12)"))
     return tuple(items)
 
 

@@ -9,14 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pactmeter.clock import now_s
 from pactmeter.errors import FileError
 from pactmeter.model.channel import Channel
-from pactmeter.session.run import wait_for
+from pactmeter.session.run import request_sync
 from pactmeter.store.files import RunFiles, is_live
 from pactmeter.store.manifest import read_manifest
 from pactmeter.store.table import read_table
 
-_SETTLE_S = 0.2
+_SETTLE_S = 3.0
+"""How long the last call may take to be whole on disk: its devices are polled a little longer."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,9 @@ def load(path: str | Path) -> RecordedRun:
         FileError: There is no such run, or its files cannot be read.
     """
     files = RunFiles(_power_file(Path(path).absolute()))
-    wait_for(files.power)
     if not files.power.exists():
         raise FileError(f"there is no run {files.power}", "name a file that PACT has written")
-    manifest = _manifest_when_ready(files)
+    manifest = _settled_manifest(files)
     header, rows = read_table(files.power)
     columns: dict[str, list[float | None]] = {name: [] for name in header}
     for row in rows:
@@ -93,15 +94,20 @@ def _power_file(path: Path) -> Path:
     return path
 
 
-def _manifest_when_ready(files: RunFiles) -> dict[str, Any]:
-    """Read the manifest; a run that has this moment begun may not have written it yet."""
-    try:
-        return read_manifest(files.manifest)
-    except FileError:
-        if not is_live(files.power):
-            raise
-        time.sleep(_SETTLE_S)
-        return read_manifest(files.manifest)
+def _settled_manifest(files: RunFiles) -> dict[str, Any]:
+    """Read the manifest, once it tells of every call of this process that has ended."""
+    until_s = now_s() + _SETTLE_S
+    calls = request_sync(files.power)
+    while True:
+        try:
+            manifest = read_manifest(files.manifest)
+        except FileError:  # a run that has this moment begun may not have written it yet
+            if not is_live(files.power) or now_s() > until_s:
+                raise
+        else:
+            if manifest.get("calls", 0) >= calls or now_s() > until_s or not is_live(files.power):
+                return manifest
+        time.sleep(0.005)
 
 
 def _status(files: RunFiles, manifest: dict[str, Any]) -> tuple[str, str | None]:

@@ -74,8 +74,9 @@ def _coverage(figure: Energy) -> Check:
 
 def _gaps(run: RecordedRun, figure: Energy) -> Check:
     period_s = float(run.manifest.get("config", {}).get("measure_period_s", 1.0))
+    last_s = max((t for t in run.columns["read_s"] if t is not None), default=0.0)
     spans = [
-        (g["end_s"] if g["end_s"] is not None else run.duration_s) - g["start_s"]
+        (last_s if g["end_s"] is None else g["end_s"]) - g["start_s"]
         for g in run.manifest.get("gaps", [])
         if figure.channel in g.get("channels", ())
     ]

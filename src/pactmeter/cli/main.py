@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from pactmeter import __version__
 from pactmeter.errors import PactError
+from pactmeter.session.run import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _command(args.command).run(args)
         sys.stdout.flush()
     except PactError as error:
-        print(f"pactmeter: {error}", file=sys.stderr)
+        say(f"pactmeter: {error}")
         return error.exit_code
     except BrokenPipeError:  # `pactmeter ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

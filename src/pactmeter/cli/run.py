@@ -7,10 +7,10 @@ error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from pactmeter.cli.status import StatusLine
 from pactmeter.config.run import from_arguments
 from pactmeter.errors import ConfigError, PactError
 from pactmeter.report.text import render
-from pactmeter.session.run import Run
+from pactmeter.session.run import Run, say
 
 if TYPE_CHECKING:
     from typing import Any
@@ -53,11 +53,10 @@ def run(args: argparse.Namespace) -> int:
     config = from_arguments(**measuring_arguments(args)).resolved()  # type: ignore[arg-type]
     if shutil.which(words[0]) is None:
         found = Path(words[0]).exists()
-        print(
-            f"pactmeter: {words[0]}: {'not executable' if found else 'command not found'}",
-            file=sys.stderr,
-        )
+        _tell(f"{words[0]}: {'not executable' if found else 'command not found'}")
         return 126 if found else 127
+    # where we were started with SIGCHLD ignored, a child's end would go unseen
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # blocked from here on, so that none is lost between the start and the wait
     watched = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
@@ -90,6 +89,8 @@ def _become(words: list[str], gate_read: int, gate_write: int, mask: set[Any]) -
     os.close(gate_write)
     if os.read(gate_read, 2) != b"go":
         os._exit(1)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, the command must not
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         os.execvp(words[0], words)  # noqa: S606  what the user typed
@@ -106,7 +107,8 @@ def _wait(pid: int, watched: set[signal.Signals], status: StatusLine) -> int:
         if info is not None and info.si_signo != signal.SIGCHLD:
             # a terminal sends Ctrl-C to the whole foreground group (si_pid 0): the command has it
             if info.si_pid != 0:
-                os.kill(pid, info.si_signo)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, info.si_signo)
             continue
         done, code = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -115,14 +117,14 @@ def _wait(pid: int, watched: set[signal.Signals], status: StatusLine) -> int:
 
 
 def _tell(text: str) -> None:
-    print(f"pactmeter: {text.removeprefix('PACT: ')}", file=sys.stderr)
+    say(f"pactmeter: {text.removeprefix('PACT: ')}")
 
 
 def _summary(measured: Run, report: dict[str, Any] | None) -> None:
     for text in (report or {}).get("warnings", ()):
-        print(f"pactmeter: {text}", file=sys.stderr)
+        _tell(text)
     try:
         recorded = load(measured.files.power)
-        print(render(recorded, summarize(recorded)), file=sys.stderr)
+        say(render(recorded, summarize(recorded)))
     except PactError as error:
-        print(f"pactmeter: no summary: {error}", file=sys.stderr)
+        _tell(f"no summary: {error}")

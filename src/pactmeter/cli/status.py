@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from typing import TYPE_CHECKING
 
 from pactmeter.clock import now_s
@@ -24,7 +23,10 @@ class StatusLine:
         self._shown = False
         self._start_s = now_s()
         self._last_s = self._start_s
-        self._on = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        try:
+            self._on = os.isatty(2) and os.environ.get("TERM") != "dumb"
+        except OSError:
+            self._on = False
 
     @property
     def period_s(self) -> float:
@@ -38,15 +40,19 @@ class StatusLine:
         self._last_s = now_s()
         text = f"PACT {self._last_s - self._start_s:.0f} s{self._power()}"
         width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(f"\r\x1b[K{text[:width]}")
-        sys.stderr.flush()
+        self._write(f"\r\x1b[K{text[:width]}")
         self._shown = True
 
     def clear(self) -> None:
         """Remove the line."""
         if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            os.write(2, text.encode())
+        except OSError:  # the terminal has gone; the command goes on
+            self._on = False
 
     def _power(self) -> str:
         """The channels' power in the last whole row, as text."""

@@ -40,6 +40,9 @@ _LAUNCHERS = (
     ("Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
 )
 
+# where a launcher sets PMI's rank and no local one of its own, as srun --mpi=pmi2 does
+_LOCAL_RANKS = ("MPI_LOCALRANKID", "PMI_LOCAL_RANK", "SLURM_LOCALID")
+
 
 def detect(environ: Mapping[str, str] | None = None) -> Rank | None:
     """Return this process' rank, or None outside a parallel job of at least two ranks.
@@ -54,8 +57,9 @@ def detect(environ: Mapping[str, str] | None = None) -> Rank | None:
             continue
         if size < 2:
             return None
-        local = _int(environ.get(local_name))
-        return Rank(rank, size, rank if local is None else local, launcher)
+        locals_ = (_int(environ.get(name)) for name in (local_name, *_LOCAL_RANKS))
+        local = next((number for number in locals_ if number is not None), rank)
+        return Rank(rank, size, local, launcher)
     return None
 
 

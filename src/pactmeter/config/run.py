@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pactmeter.errors import ConfigError
+from pactmeter.errors import ConfigError, FileError
 
 _Word = TypeVar("_Word", bound=str)
 
@@ -56,7 +56,14 @@ class RunConfig:
 
     def resolved(self) -> RunConfig:
         """Return the same settings with an absolute file name (the working directory of now)."""
-        return replace(self, file=str(Path(self.file).absolute()))
+        try:
+            path = Path(self.file)
+            return replace(self, file=str(path.parent.resolve() / path.name))
+        except OSError as error:
+            raise FileError(
+                f"the working directory is gone, so {self.file!r} has no place",
+                "name a 'tracker_file_name' that starts with /",
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data."""
@@ -155,12 +162,19 @@ def _file(value: object) -> str:
     name = os.fspath(value)
     if not isinstance(name, str) or not name or "\0" in name:
         raise ConfigError(f"'tracker_file_name' is {value!r}, not a file name")
-    if name.endswith(os.sep) or Path(name).is_dir():
+    if name.endswith(os.sep) or _is_folder(name):
         raise ConfigError(
             f"'tracker_file_name' {name!r} is a directory",
             f"name a file, as {name.rstrip('/')}/PACT.csv",
         )
     return name
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # a folder that may not be searched: told when the run starts
+        return False
 
 
 def _psu(value: object) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
 
 _PR_SET_TIMERSLACK = 29
 _PR_SET_NAME = 15
@@ -17,18 +16,6 @@ def open_pidfd(pid: int) -> int:
         OSError: The process is gone, or the kernel is older than 5.3.
     """
     return os.pidfd_open(pid)
-
-
-def start_ticks(pid: int) -> int | None:
-    """Return the process' start time in clock ticks since boot, or None if it is gone.
-
-    Together with the pid it names a process for good (pids are reused).
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 def set_name(name: str) -> None:

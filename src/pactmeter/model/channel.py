@@ -59,6 +59,7 @@ class Channel:
         domain: What part of the machine it covers; None for quantities and unknown perimeters.
         origin: Measured, estimated or modelled.
         resolution: Smallest step of a reading, in the channel's unit; None if unknown.
+        update_period_s: How often the sensor itself updates, where its maker says so.
         accuracy_pct: Half-width (k=2) of the sensor's own error, in percent of the reading;
             None where nobody knows.
         accuracy_source: Where `accuracy_pct` comes from.
@@ -72,6 +73,7 @@ class Channel:
     domain: Domain | None = None
     origin: Origin = Origin.MEASURED
     resolution: float | None = None
+    update_period_s: float | None = None
     accuracy_pct: float | None = None
     accuracy_source: str | None = None
     synthetic: str | None = None

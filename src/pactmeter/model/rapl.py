@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from pactmeter.model.channel import Domain, Origin
 
+UPDATE_PERIOD_S = 0.001
+"""How often the registers are updated (976 us; Intel SDM volume 3B, section on RAPL)."""
+
 _BEFORE_HASWELL = frozenset({0x2A, 0x2D, 0x3A, 0x3E})
 """Models of Intel's family 6 whose RAPL is a model: Sandy Bridge and Ivy Bridge, each with -E."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.verdict import two_digits
+from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
     from pactmeter.analysis.carbon import Footprint
@@ -114,9 +114,3 @@ def _verdict(summary: dict[str, Any]) -> str:
     told = [c["text"] for c in summary["verdict"]["checks"] if c["outcome"] != "pass"]
     text = "no accuracy claimed" if level == "none" else f"{level} class, not calibrated"
     return f"verdict   {text}" + (f"; {'; '.join(told)}" if told else "")
-
-
-def short_path(path: os.PathLike[str]) -> str:
-    """Return a path relative to the working directory where it lies below it."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

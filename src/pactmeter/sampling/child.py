@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ def main(fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     set_name("pactmeter")
+    os.chdir("/")  # holds no file system busy, and does not care if the program's folder goes
     link = Link(socket.socket(fileno=fd))
     try:
         message = link.receive(10.0)
@@ -56,8 +56,11 @@ def main(fd: int) -> None:
         _answer(link, {"type": "failed", "error": "SamplerError", "message": text})
         return
     _answer(link, ready)
-    sampler.serve(pidfd)
-    sys.stdout.flush()
+    try:
+        sampler.serve(pidfd)
+    except Exception as error:
+        sampler.give_up(f"the sampler failed: {type(error).__name__}: {error}")
+        raise  # its traceback reaches the program
 
 
 def _answer(link: Link, message: Message) -> None:
@@ -112,6 +115,7 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         "events": counters.describe(),
         "zero_monotonic_s": None,
         "calls": 0,
+        "sampler": {"pid": os.getpid()},
         **about_host(start),
     }
     try:
@@ -121,6 +125,7 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         raise
     ready = {
         "type": "ready",
+        "pid": os.getpid(),
         "file": str(record.files.power),
         "wanted": str(record.wanted),
         "warnings": problems,

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pactmeter.store.table import Cell
 
 
+_LONGEST_SLEEP_S = 0.1
+"""A call that ends, or another that begins, is noticed within this time."""
+
+
 class Counting:
     """Reads counters on a grid while a call goes on, and at once when told so.
 
@@ -44,6 +48,11 @@ class Counting:
     def anything(self) -> bool:
         """Whether at least one event is counted."""
         return any(total is not None for total in self._last.totals)
+
+    @property
+    def stale_reads(self) -> int:
+        """How often the kernel gave no reading of a group, and the last one stood in."""
+        return self._counters.stale_reads
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -118,7 +127,7 @@ class Counting:
             self._running.wait()
             wait_s = self._ticker.due_s - now_s()
             if wait_s > 0:
-                time.sleep(wait_s)
+                time.sleep(min(wait_s, _LONGEST_SLEEP_S))
             with self._lock:
                 wanted = self._running.is_set() and not self._closed.is_set()
                 if wanted and now_s() >= self._ticker.due_s:  # else an edge came in between

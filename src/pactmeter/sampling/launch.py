@@ -14,20 +14,23 @@ from pactmeter.errors import SamplerError, from_dict
 from pactmeter.sampling.link import Link
 
 if TYPE_CHECKING:
-    import subprocess
-
     from pactmeter.sampling.link import Message
 
 READY_S = 10.0
 EDGE_S = 0.02
 REPORT_S = 3.0
 _PATIENCE = 5
-"""After so many edges that were not answered in time, we stop waiting for answers."""
+"""After so many edges that were not answered in time, we wait for none until one is answered."""
+_MOST_WAITING = 10_000
+"""Messages kept for a sampler that does not take them; marks of nested calls beyond are dropped."""
 
 # Runs in `python -I`: no PYTHONPATH, no user site, no current directory. It imports this very
 # package from its own path, and lets what the package needs be found beside it.
 _BOOT = """
-import importlib.util, os, sys
+import os
+if os.fork():  # so that the sampler is no child of the program, which may wait for its children
+    os._exit(0)
+import importlib.util, sys
 path, fd = {path!r}, {fd}
 spec = importlib.util.spec_from_file_location(
     "pactmeter", os.path.join(path, "__init__.py"), submodule_search_locations=[path])
@@ -53,34 +56,36 @@ class SamplerProcess:
         Raises:
             PactError: It could not start; the error is its own, with cause and fix.
         """
-        self._link, theirs = Link.pair()
-        self._stderr = os.memfd_create("pactmeter-sampler", os.MFD_CLOEXEC)
         self.alive = True
+        self.report: Message | None = None
         self._seq = 0
         self._unanswered = 0
-        self._backlog: deque[Message] = deque()
-        self.report: Message | None = None
+        self._waiting: deque[Message] = deque()
+        self._sending = False
+        self._dropped: set[int] = set()
         try:
-            self._process = self._spawn(theirs.fileno())
+            self._link, theirs = Link.pair()
+            self._stderr = os.memfd_create("pactmeter-sampler", os.MFD_CLOEXEC)
+            try:
+                self._spawn(theirs.fileno())
+            finally:
+                theirs.close()
         except OSError as error:
-            self._link.close()
             raise SamplerError(f"the sampler process cannot be started: {error}") from error
-        finally:
-            theirs.close()
         self.ready = self._set_up(setup)
 
     @property
     def pid(self) -> int:
         """The sampler's process id."""
-        return self._process.pid
+        return int(self.ready["pid"])
 
-    def _spawn(self, fd: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, fd: int) -> None:
         import subprocess
 
         if not sys.executable:
             raise SamplerError("this Python does not know its own executable (sys.executable)")
         code = _BOOT.format(path=str(Path(pactmeter.__file__).parent), fd=fd)
-        return subprocess.Popen(
+        starter = subprocess.Popen(
             [sys.executable, "-I", "-c", code],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -88,6 +93,7 @@ class SamplerProcess:
             pass_fds=(fd,),
             start_new_session=True,  # a terminal's Ctrl-C is for the program
         )
+        starter.wait()
 
     def _set_up(self, setup: Message) -> Message:
         try:
@@ -95,15 +101,20 @@ class SamplerProcess:
             answer = self._link.receive(READY_S)
         except EOFError:
             answer = {"type": "failed", "message": "the sampler process died while starting"}
+        except ValueError:
+            answer = {"type": "failed", "message": "the settings are too long for the sampler"}
         if answer is None:
             answer = {"type": "failed", "message": f"the sampler was not ready in {READY_S:g} s"}
         if answer["type"] == "ready":
             return answer
-        self.kill()
         text = self._stderr_text()
+        self._let_go()
         if "error" in answer and not text:
             raise from_dict(answer)
-        raise SamplerError(f"{answer['message']}\n{text}".rstrip())
+        raise SamplerError(
+            f"{answer['message']}\n{text}".rstrip(),
+            "on_error='warn' runs the function all the same, unmeasured",
+        )
 
     def enter(self, index: int, name: str, tid: int, *, edge: bool) -> None:
         """Mark the start of a call; with ``edge``, wait for the counters to be read."""
@@ -114,82 +125,99 @@ class SamplerProcess:
         self._mark("leave", edge, index=index, synced=synced)
 
     def _mark(self, kind: str, edge: bool, **fields: Any) -> None:
-        self._seq += 1
-        message = {"type": kind, "edge": edge, "seq": self._seq, "time_s": now_s(), **fields}
-        if not self._post(message) or not edge or self._unanswered >= _PATIENCE:
+        if not edge and self._is_dropped(kind, int(fields["index"])):
             return
-        # the opening edge reads counters alone; the closing one may wait as long for devices
-        until_s = now_s() + (EDGE_S if kind == "enter" else 2 * EDGE_S)
-        answered = self._hear("edge", until_s)
-        self._unanswered = 0 if answered else self._unanswered + 1
-
-    def sync(self, timeout_s: float) -> bool:
-        """Wait until every call that has ended is whole on disk; return whether it is."""
         self._seq += 1
-        if not self._post({"type": "sync", "seq": self._seq}):
+        seq = self._seq
+        self._waiting.append({"type": kind, "edge": edge, "seq": seq, "time_s": now_s(), **fields})
+        if not edge:
+            self._send()
+            return
+        wait_s = 0.0 if self._unanswered >= _PATIENCE else EDGE_S
+        if self._send(wait_s):
+            # the opening edge reads counters alone; the closing one may wait as long for devices
+            self._hear("edge", seq, wait_s if kind == "enter" else 2 * wait_s)
+
+    def _is_dropped(self, kind: str, index: int) -> bool:
+        """Whether a nested call's mark is left out because too many wait; both of its marks are."""
+        if kind == "leave":
+            return index in self._dropped
+        if len(self._waiting) <= _MOST_WAITING:
             return False
-        return self._hear("synced", now_s() + timeout_s)
+        self._dropped.add(index)
+        return True
+
+    def request_sync(self) -> None:
+        """Ask that every call that has ended be made whole on disk soon."""
+        self._waiting.append({"type": "sync"})
+        self._send()
 
     def stop(self, reason: str) -> Message | None:
         """Close the run; return the sampler's report, or None if it gave none."""
-        if self._post({"type": "stop", "reason": reason}):
-            self._hear("report", now_s() + REPORT_S)
-        self._link.close()
-        self.alive = False
-        import subprocess
-
-        try:
-            self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            pass  # it closes the run by itself; a device that hangs holds it up, not us
-        os.close(self._stderr)
+        self._waiting.append({"type": "stop", "reason": reason, "dropped": len(self._dropped)})
+        until_s = now_s() + REPORT_S
+        if self._send(REPORT_S):
+            self._hear("report", 0, until_s - now_s())
+        self._let_go()
         return self.report
-
-    def kill(self) -> None:
-        """End the process at once (it has not begun to record, or the program gives up on it)."""
-        self.alive = False
-        self._link.close()
-        self._process.kill()
-        self._process.wait()
 
     def disown(self) -> None:
         """Let go of the sampler in a forked child, whose parent goes on with it."""
-        self.alive = False
-        self._link.close()
-        self._process.returncode = 0  # not ours to wait for
+        self._let_go()
 
-    def _post(self, message: Message) -> bool:
-        """Send a message, behind those that could not be sent before."""
-        if not self.alive:
+    def last_words(self) -> str:
+        """Return the last line the sampler wrote to its standard error, if any."""
+        return (self._stderr_text().splitlines() or [""])[-1]
+
+    def _let_go(self) -> None:
+        """Close our end; a sampler that still runs then closes the run by itself."""
+        if self.alive or self._stderr >= 0:
+            self.alive = False
+            self._link.close()
+            os.close(self._stderr)
+            self._stderr = -1
+
+    def _send(self, wait_s: float = 0.0) -> bool:
+        """Send what is waiting, in order; return whether all of it is gone.
+
+        Waits for a full socket only as long as the sampler makes headway within ``wait_s``. May be
+        entered again from a signal handler or the garbage collector: the one under way sends all.
+        """
+        if self._sending:
             return False
-        self._backlog.append(message)
+        self._sending = True
         try:
-            while self._backlog:
-                if not self._link.send(self._backlog[0]):
+            while self._waiting and self.alive:
+                if self._link.send(self._waiting[0]):
+                    self._waiting.popleft()
+                elif not wait_s or not self._link.wait_writable(wait_s):
                     return False
-                self._backlog.popleft()
         except EOFError:
             self.alive = False
-            return False
-        return True
+        finally:
+            self._sending = False
+        return self.alive
 
-    def _hear(self, kind: str, until_s: float) -> bool:
-        """Wait for the answer to the last message; late answers to others are passed over."""
+    def _hear(self, kind: str, seq: int, wait_s: float) -> None:
+        """Wait for an answer; late answers to others are passed over."""
+        until_s = now_s() + wait_s
         while self.alive:
             try:
                 message = self._link.receive(until_s - now_s())
             except EOFError:
                 self.alive = False
-                return False
+                return
             if message is None:
-                return False
-            if message["type"] == kind == "report":
+                self._unanswered += 1
+                return
+            self._unanswered = 0  # late or not, it answers
+            if message["type"] == "report":
                 self.report = message
-                return True
-            if message["type"] == kind and message["seq"] == self._seq:
-                return True
-        return False
+            if message["type"] == kind and message.get("seq", 0) == seq:
+                return
 
     def _stderr_text(self) -> str:
+        if self._stderr < 0:
+            return ""
         size = os.fstat(self._stderr).st_size
         return os.pread(self._stderr, min(size, 20000), 0).decode(errors="replace").strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import select
 import socket
@@ -21,7 +23,8 @@ class Link:
     @classmethod
     def pair(cls) -> tuple[Link, socket.socket]:
         """Return our end, and the other end's socket to hand to a child."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = _above_stdio(pair[0]), _above_stdio(pair[1])
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LARGEST)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LARGEST)
         return cls(ours), theirs
@@ -41,8 +44,16 @@ class Link:
         except BlockingIOError:
             return False
         except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise ValueError("message too long") from error
             raise EOFError from error
         return True
+
+    def wait_writable(self, timeout_s: float) -> bool:
+        """Wait until the other end takes more; return whether it does."""
+        poller = select.poll()
+        poller.register(self._socket, select.POLLOUT)
+        return bool(poller.poll(max(0.0, timeout_s) * 1000))
 
     def receive(self, timeout_s: float) -> Message | None:
         """Return the next message, or None if none came in time.
@@ -68,3 +79,12 @@ class Link:
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
+
+
+def _above_stdio(sock: socket.socket) -> socket.socket:
+    """Move a socket off descriptors 0 to 2, which a program may have closed and others reuse."""
+    if sock.fileno() > 2:
+        return sock
+    fd = fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3)
+    sock.close()
+    return socket.socket(fileno=fd)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.clock import now_s
 from pactmeter.model.channel import Channel, Kind
 from pactmeter.sampling.poller import Poller
-from pactmeter.sampling.series import CounterSeries, GaugeSeries
+from pactmeter.sampling.series import NOTHING, CounterSeries, GaugeSeries, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,7 @@ class _Watched:
     channel: Channel
     total_j: float = 0.0
     series: GaugeSeries | CounterSeries | None = None
+    row: Slice = NOTHING
     steps: _Steps = field(default_factory=_Steps)
 
     def begin(self, start_s: float) -> None:
@@ -57,11 +58,15 @@ class _Watched:
         self.series = CounterSeries(start_s) if counter else GaugeSeries(start_s)
         self.steps.changed_s = None
 
+    def take(self, time_s: float) -> None:
+        """Add what is known up to this time to the row under way, and let its polls go."""
+        if self.series is not None:
+            self.row += self.series.cut(time_s)
+
     def cells(self, time_s: float) -> list[Cell]:
         """Return this row's cells of the channel."""
-        if self.series is None:
-            return [None] * len(self.channel.columns)
-        cut = self.series.cut(time_s)
+        self.take(time_s)
+        cut, self.row = self.row, NOTHING
         if self.channel.kind is Kind.QUANTITY:
             return [cut.mean]
         if cut.mean is None:
@@ -98,7 +103,7 @@ class Power:
                 "device": poller.device.name,
                 "columns": list(w.channel.columns),
                 "poll_period_s": self._period_s,
-                "update_period_s": w.steps.period_s,
+                "seen_update_period_s": w.steps.period_s,
             }
             for poller, watched in zip(self._pollers, self._watched, strict=True)
             for w in watched
@@ -136,16 +141,26 @@ class Power:
 
     def cells(self, time_s: float, *, final: bool) -> list[Cell]:
         """Return the channels' cells of the row that ends at this time."""
+        self._take_polls()
+        if final and self._end_s is not None:
+            for w in self._all():
+                if w.series is not None:
+                    w.series.end(self._end_s)
+            self._end_gaps(self._end_s)
+        return [cell for w in self._all() for cell in w.cells(time_s)]
+
+    def digest(self) -> None:
+        """Take in what was polled, so that a long row does not keep its polls in memory."""
+        self._take_polls()
+        for w in self._all():
+            w.take(now_s() - 3 * self._period_s)
+
+    def _take_polls(self) -> None:
         for poller, watched in zip(self._pollers, self._watched, strict=True):
             while poller.batches:
                 batch = poller.batches.popleft()
                 if batch.call == self._call:
                     self._feed(poller, watched, batch)
-        if final and self._end_s is not None:
-            for w in self._all():
-                if w.series is not None:
-                    w.series.end(self._end_s)
-        return [cell for w in self._all() for cell in w.cells(time_s)]
 
     def close(self) -> None:
         """Stop all threads; one that hangs in its device is left behind (it is a daemon)."""
@@ -167,6 +182,8 @@ class Power:
         self._note_gap(poller.device, batch)
 
     def _note_gap(self, device: Device, batch: Batch) -> None:
+        if self._end_s is not None and batch.time_s >= self._end_s:
+            return  # what is polled after a call does not belong to it
         gap = self._failing.get(device.name)
         if batch.values is not None:
             if gap is not None:
@@ -186,3 +203,9 @@ class Power:
                 self.gaps.append(gap)
             else:
                 self.gaps_left_out += 1
+
+    def _end_gaps(self, time_s: float) -> None:
+        """A gap ends with its call: the pause that follows is none."""
+        for gap in self._failing.values():
+            gap["end_s"] = time_s
+        self._failing.clear()

@@ -72,9 +72,8 @@ class Record:
 
     def add_counters(self, lines: list[str]) -> None:
         """Append lines of counters."""
-        if self._counters is not None and lines:
-            self._counters.add_text("".join(lines))
-            self._counters.flush()
+        if self._counters is not None:
+            self._counters.add_text(lines)
 
     def add_region(self, cells: Sequence[Cell]) -> None:
         """Append a region."""
@@ -100,10 +99,11 @@ class Record:
     def problems(self) -> list[str]:
         """What could not be written, in words."""
         told = []
-        tables = (("rows of power", self._power), ("blocks of counters", self._counters))
+        tables = (("rows of power", self._power), ("rows of counters", self._counters))
         for what, table in (*tables, ("regions", self._regions)):
             if table is not None and table.problem is not None:
-                told.append(f"{table.lost_rows} {what} were not written: {table.problem}")
+                lost = f"{table.lost_rows} were lost" if table.lost_rows else "none was lost"
+                told.append(f"{what} could not be written for a while ({table.problem}); {lost}")
         if self._manifest_problem is not None:
             told.append(f"the manifest was not updated: {self._manifest_problem}")
         return told

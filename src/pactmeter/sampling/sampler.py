@@ -68,7 +68,7 @@ class Sampler:
         self._dirty = False
         self._notes: list[str] = []
         self._parent_gone = False
-        self._sync: int | None = None
+        self._sync = False
 
     def serve(self, pidfd: int | None) -> None:
         """Run until the program says stop or is gone; then close the run."""
@@ -113,20 +113,21 @@ class Sampler:
             if message["edge"]:
                 self._end(end_s, synced=bool(message["synced"]), seq=message["seq"])
         elif kind == "sync":
-            self._sync = int(message["seq"])
+            self._sync = True
             if self._window is None or self._window.end_s is None:
-                self._answer_sync()
+                self._synchronize()
         elif kind == "stop":
+            if message["dropped"]:
+                self._note(f"{message['dropped']} nested calls came too fast to be marked")
             return str(message["reason"])
         return None
 
-    def _answer_sync(self) -> None:
-        """Tell a reader that every call that has ended is whole on disk, manifest included."""
-        if self._sync is not None:
+    def _synchronize(self) -> None:
+        """Bring the manifest up to date now, if a reader waits for it."""
+        if self._sync:
             self._update()
             self._record.write(force=True)
-            self._tell({"type": "synced", "seq": self._sync})
-            self._sync = None
+            self._sync = False
 
     def _begin(self, start_s: float, seq: int) -> None:
         self._counting.begin()
@@ -155,7 +156,10 @@ class Sampler:
 
     def _close_call(self, index: int, end_s: float) -> None:
         """Write a call as a region."""
-        start_s, name, tid = self._open_calls.pop(index)
+        opened = self._open_calls.pop(index, None)
+        if opened is None:  # its opening was dropped, and is counted as such
+            return
+        start_s, name, tid = opened
         zero_s = self._zero_s or 0.0
         self._record.add_region([start_s - zero_s, end_s - zero_s, name, index, tid])
         self._calls += 1
@@ -221,6 +225,7 @@ class Sampler:
 
     def _flush(self) -> None:
         self._flush_s = now_s()
+        self._power.digest()
         self._record.add_counters(self._counting.lines())
 
     def _finish(self) -> None:
@@ -235,7 +240,7 @@ class Sampler:
         self._window = None
         self._update()
         self._dirty = True
-        self._answer_sync()
+        self._synchronize()
 
     # --- the manifest and the end -------------------------------------------------------------
 
@@ -269,6 +274,7 @@ class Sampler:
                 "rows": self._record.rows,
                 "late_rows": self._late_rows,
                 "latest_s": round(self._latest_s, 6),
+                "stale_counter_reads": self._counting.stale_reads,
             },
         )
 
@@ -302,6 +308,11 @@ class Sampler:
         self._tell({"type": "report", "warnings": warnings, "rows": self._record.rows})
         self._counting.close()
         self._power.close()
+
+    def give_up(self, reason: str) -> None:
+        """Leave a manifest that says why the run ends here (the sampler itself has failed)."""
+        self._record.update(status="incomplete", reason=reason)
+        self._record.write(force=True)
 
     def _gap_texts(self) -> list[str]:
         devices = sorted({gap["device"] for gap in self._power.gaps})

@@ -42,10 +42,20 @@ class Slice:
     covered_s: float
     polls: int
 
+    def __add__(self, other: Slice) -> Slice:
+        return Slice(
+            self.energy_j + other.energy_j,
+            self.covered_s + other.covered_s,
+            self.polls + other.polls,
+        )
+
     @property
     def mean(self) -> float | None:
         """Time-weighted mean over the covered time, in watts or the channel's unit."""
         return self.energy_j / self.covered_s if self.covered_s > 0 else None
+
+
+NOTHING = Slice(0.0, 0.0, 0)
 
 
 class _Series:
@@ -156,12 +166,10 @@ class CounterSeries(_Series):
     """An energy counter: differences, so that a late or failed poll loses nothing.
 
     Between two polls the counter is taken to grow evenly, which matters at the edges of rows only.
-    A counter that updates in steps stands still for some polls; at the end of a call the next step
-    after it tells how far it would have come.
+    Nothing is known before its first reading, and so not covered. A counter that updates in steps
+    is taken as it reads: over many calls that is right on average, and the uncertainty of a figure
+    holds the step.
     """
-
-    OPENING_S = 0.05
-    """A first reading within this time of the call's start is taken as the reading at its start."""
 
     def __init__(self, start_s: float) -> None:
         super().__init__(start_s)
@@ -182,30 +190,16 @@ class CounterSeries(_Series):
         """Return what is known up to this time and was not returned before."""
         while self._polls and self._polls[0].time_s <= time_s:
             self._join(self._polls.popleft())
-        following = self._following()
+        following = self._polls[0] if self._polls else None
         if self._last is not None and following is not None and not following.lost:
             last_s, last_j = self._last.time_s, _value(self._last)
             share = (time_s - last_s) / (following.time_s - last_s)
             self._account(time_s, last_j + share * (_value(following) - last_j))
         return self._take()
 
-    def _following(self) -> Poll | None:
-        """The first poll after the cut, or at the end of a call the first that has moved on."""
-        if self._last is None or not self._polls:
-            return None
-        if self._end_s is not None:
-            for poll in self._polls:
-                if poll.lost or _value(poll) > _value(self._last):
-                    return poll
-        return self._polls[0]
-
     def _join(self, poll: Poll) -> None:
         self._good += 1
-        if self._last is None:
-            at_start = poll.time_s - self._start_s <= self.OPENING_S
-            self._done_s = self._start_s if at_start else poll.time_s
-            self._done_j = _value(poll)
-        elif poll.lost:
+        if self._last is None or poll.lost:
             self._done_s, self._done_j = poll.time_s, _value(poll)
         else:
             self._account(poll.time_s, _value(poll))

@@ -16,7 +16,7 @@ from pactmeter.clock import now_s
 from pactmeter.errors import CounterResetError, DeviceError, ReadError
 from pactmeter.model.channel import Channel, Domain, Kind
 from pactmeter.model.finding import Finding
-from pactmeter.model.rapl import trueness
+from pactmeter.model.rapl import UPDATE_PERIOD_S, trueness
 from pactmeter.sensors import sysfs
 from pactmeter.sensors.base import Discovery
 from pactmeter.units import Unit
@@ -327,6 +327,7 @@ def _channel(name: str, domain: Domain, zone: Zone, fields: dict[str, str]) -> C
         f"RAPL zone {zone.name}, {zone.path / 'energy_uj'}",
         domain=domain,
         origin=worth.origin,
+        update_period_s=UPDATE_PERIOD_S,
         resolution=zone.resolution_j,
         accuracy_pct=worth.accuracy_pct,
         accuracy_source=worth.source,

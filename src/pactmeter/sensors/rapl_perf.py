@@ -17,7 +17,7 @@ from pactmeter.errors import CounterResetError, DeviceError, ReadError
 from pactmeter.kernel import perf, pmu
 from pactmeter.model.channel import Channel, Domain, Kind
 from pactmeter.model.finding import Finding
-from pactmeter.model.rapl import trueness
+from pactmeter.model.rapl import UPDATE_PERIOD_S, trueness
 from pactmeter.sensors import sysfs
 from pactmeter.sensors.base import Discovery
 from pactmeter.units import Unit
@@ -214,6 +214,7 @@ def _energies(power: pmu.Pmu, fields: dict[str, str]) -> Iterable[_Energy]:
                 f"perf event power/{event}/ on CPU {', '.join(map(str, cpus))}",
                 domain=domain,
                 origin=worth.origin,
+                update_period_s=UPDATE_PERIOD_S,
                 resolution=scale_j,
                 accuracy_pct=worth.accuracy_pct,
                 accuracy_source=worth.source,

@@ -15,7 +15,7 @@ from pactmeter.config import ranks
 from pactmeter.errors import ConfigError, DeviceError, PactError
 from pactmeter.sampling.launch import SamplerProcess
 from pactmeter.session import cuda
-from pactmeter.store.files import RunFiles
+from pactmeter.store.files import RunFiles, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from pactmeter.config.run import RunConfig
 
 _PACKAGE = str(Path(__file__).parents[1])
-SYNC_S = 3.0
-"""How long a reader waits for the last call to be whole on disk."""
+_COMMAND_WORDS, _WORD_LENGTH = 64, 500
+"""How much of a command line the manifest keeps."""
+_MOST_IDLE_RUNS = 4
+"""Runs without an open call whose samplers are kept, ready for their next call."""
 
 
 @dataclass(slots=True)
@@ -49,11 +51,14 @@ class Run:
         self._tell = tell or warn
         self._config = config
         self._target_pid = target_pid
-        self._command = command or list(sys.argv)
+        words = command or sys.argv
+        self._command = [word[:_WORD_LENGTH] for word in words[:_COMMAND_WORDS]]
         self._lock = threading.RLock()
         self._sampler: SamplerProcess | None = None
+        self._starting = False
         self._active = 0
         self._calls = 0
+        self._ended = 0
         self._given_up = False
         self._told_death = False
 
@@ -85,40 +90,67 @@ class Run:
             PactError: The sampler cannot start, and ``on_error`` is ``raise``.
         """
         with self._lock:
+            if self._starting:  # called by a signal handler while the sampler is being started
+                return Call(-1, open=False)
             if self._sampler is None and not self._given_up:
-                self._start()
+                self._starting = True
+                try:
+                    self._start()
+                finally:
+                    self._starting = False
             call = Call(self._calls)
             self._calls += 1
             self._active += 1
-            edge = self._active == 1
-            if self._sampler is not None:
-                if edge:
-                    self._synchronize()
-                tid = threading.get_native_id()
-                self._sampler.enter(call.index, name, tid, edge=edge)
+            try:
+                self._mark_enter(call, name)
+            except BaseException:  # Ctrl-C while waiting: the caller will not come to `leave`
+                self.leave(call)
+                raise
             return call
 
+    def _mark_enter(self, call: Call, name: str) -> None:
+        if self._sampler is None:
+            return
+        edge = self._active == 1
+        if edge:
+            self._synchronize()
+        self._sampler.enter(call.index, name, threading.get_native_id(), edge=edge)
+
     def leave(self, call: Call) -> None:
-        """Close a call. Never raises: the function's outcome is the function's."""
+        """Close a call. Adds no exception of its own: the function's outcome is the function's."""
         try:
             with self._lock:
                 if not call.open:
                     return
                 call.open = False
                 self._active -= 1
-                edge = self._active == 0
+                self._ended += 1
                 if self._sampler is not None:
-                    synced = self._synchronize() if edge else False
-                    self._sampler.leave(call.index, edge=edge, synced=synced)
-                    self._tell_death()
+                    self._mark_leave(self._sampler, call)
         except Exception as error:  # noqa: BLE001  see above
             self._tell(f"PACT could not close a call: {type(error).__name__}: {error}")
 
-    def sync(self) -> None:
-        """Wait until every call that has ended is whole on disk (at most some seconds)."""
+    def _mark_leave(self, sampler: SamplerProcess, call: Call) -> None:
+        edge, synced = self._active == 0, False
+        try:
+            if edge:
+                synced = self._synchronize()
+        finally:  # also where Ctrl-C ends the wait for the GPU
+            sampler.leave(call.index, edge=edge, synced=synced)
+        if not sampler.alive and not self._told_death:
+            self._told_death = True
+            words = sampler.last_words()
+            why = f" ({words})" if words else ""
+            held = f"{self.files.power} holds what was recorded until then"
+            self._tell(f"PACT: the sampler has died{why}; {held}")
+
+    def request_sync(self) -> int:
+        """Ask for a manifest that is up to date; return how many calls it must tell of."""
         with self._lock:
-            if self._sampler is not None:
-                self._sampler.sync(SYNC_S)
+            if self._sampler is None or not self._sampler.alive:
+                return 0
+            self._sampler.request_sync()
+            return self._ended
 
     def close(self, reason: str = "the program ended") -> dict[str, Any] | None:
         """End the run; return the sampler's report, or None if there is none."""
@@ -171,18 +203,15 @@ class Run:
             self._given_up = True
             self._tell(f"PACT measures nothing: {error}")
             return
-        for text in self._sampler.ready["warnings"]:
+        ready = self._sampler.ready
+        if ready["file"] != ready["wanted"]:
+            wanted, file = short_path(ready["wanted"]), short_path(ready["file"])
+            self._tell(f"PACT: another run is writing {wanted}; this one is in {file}")
+        for text in ready["warnings"]:
             self._tell(f"PACT: {text}")
 
     def _synchronize(self) -> bool:
         return cuda.synchronize() if self._config.sync else False
-
-    def _tell_death(self) -> None:
-        if self._sampler is not None and not self._sampler.alive and not self._told_death:
-            self._told_death = True
-            self._tell(
-                f"PACT: the sampler has died; {self.files.power} holds what was recorded until then"
-            )
 
 
 def warn(text: str) -> None:
@@ -192,7 +221,7 @@ def warn(text: str) -> None:
         frame, level = frame.f_back, level + 1
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=level - 1)
-    except RuntimeWarning:
+    except Exception:  # noqa: BLE001  an error of a filter, of a closed standard error
         say(text)
 
 
@@ -200,6 +229,7 @@ def say(text: str) -> None:
     """Write a line to standard error, if there is one."""
     try:
         sys.stderr.write(text + "\n")
+        sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         pass  # no standard error to write to
 
@@ -208,7 +238,7 @@ def say(text: str) -> None:
 
 _runs: dict[RunConfig, Run] = {}
 _inside: set[RunConfig] = set()
-_runs_lock = threading.Lock()
+_runs_lock = threading.RLock()  # a signal handler may come while its own thread holds it
 
 
 def run_for(config: RunConfig) -> Run | None:
@@ -219,12 +249,21 @@ def run_for(config: RunConfig) -> Run | None:
     with _runs_lock:
         if config in _inside:
             return None
-        run = _runs.get(config)
+        run = _runs.pop(config, None)
         if run is None:
             if not _runs:
                 _at_exit()
-            run = _runs[config] = Run(config)
+            _close_idle()
+            run = Run(config)
+        _runs[config] = run  # the last in line is the one used last
         return run
+
+
+def _close_idle() -> None:
+    """Close runs that have rested longest, so that many files do not mean many processes."""
+    idle = [config for config, run in _runs.items() if not run.active]
+    for config in idle[: max(0, len(idle) - _MOST_IDLE_RUNS + 1)]:
+        _report(_runs.pop(config), quiet=True)
 
 
 def _at_exit() -> None:
@@ -245,11 +284,15 @@ def forget(config: RunConfig, run: Run) -> None:
             del _runs[config]
 
 
-def wait_for(power: Path) -> None:
-    """Wait until the calls of this process' run in that file are whole on disk, if it has one."""
-    for run in list(_runs.values()):
-        if run.files.power == power:
-            run.sync()
+def request_sync(power: Path) -> int:
+    """Ask for this process' run in that file to be made whole on disk.
+
+    Returns:
+        How many calls its manifest must tell of; 0 where this process has no such run.
+    """
+    with _runs_lock:
+        runs = list(_runs.values())
+    return max((run.request_sync() for run in runs if run.files.power == power), default=0)
 
 
 def sampler_pids() -> list[int]:
@@ -260,22 +303,34 @@ def sampler_pids() -> list[int]:
 def _close_all() -> None:
     """At the end of the interpreter: close each run, and say in one line where it is."""
     for run in list(_runs.values()):
-        channels = run.channels
-        report = run.close()
-        if report is None:
-            continue
-        for text in report["warnings"]:
-            say(f"PACT: {text}")
-        relative = os.path.relpath(run.files.power)
-        name = str(run.files.power) if relative.startswith("..") else relative
+        _report(run)
+    _runs.clear()
+
+
+def _report(run: Run, *, quiet: bool = False) -> None:
+    channels = run.channels
+    report = run.close()
+    if report is None:
+        return
+    for text in report["warnings"]:
+        say(f"PACT: {text}")
+    if not quiet:
+        name = short_path(run.files.power)
         what = "" if channels else " (no power source found: time and counters only)"
-        say(f"PACT: recorded in {name}{what}; to see it: pactmeter report {name}")
+        say(f"PACT: recorded in {name}{what}; to see it: {_command()} report {name}")
+
+
+def _command() -> str:
+    """How the command line is called here: by name where installed, else by its folder."""
+    if Path(sys.executable).with_name("pactmeter").exists():
+        return "pactmeter"
+    return f"python {short_path(_PACKAGE)}"
 
 
 def _forked() -> None:
     """In a forked child: the runs are the parent's, and open calls cover the child."""
     global _runs_lock  # noqa: PLW0603
-    _runs_lock = threading.Lock()
+    _runs_lock = threading.RLock()
     for config, run in _runs.items():
         if run.active:
             _inside.add(config)

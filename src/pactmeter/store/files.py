@@ -45,6 +45,13 @@ class RunFiles:
         return self._beside(".json")
 
     @property
+    def namesakes(self) -> tuple[Path, ...]:
+        """Power files of other names that have the same sidecars: ``run`` and ``run.csv``."""
+        stem = self.manifest.with_suffix("")
+        names = {stem.name, stem.name + ".csv", stem.name + ".CSV"} - {self.power.name}
+        return tuple(stem.with_name(name) for name in sorted(names))
+
+    @property
     def all(self) -> tuple[Path, ...]:
         """All four, the power file first."""
         return (self.power, self.counters, self.regions, self.manifest)
@@ -61,6 +68,15 @@ class RunFiles:
         return RunFiles(self.power.with_name(f"{stem}{suffix}{ending}"))
 
 
+def short_path(path: str | os.PathLike[str]) -> str:
+    """Return a path relative to the working directory where it lies below it."""
+    try:
+        relative = os.path.relpath(path)
+    except OSError:  # the working directory has been deleted
+        return os.fspath(path)
+    return os.fspath(path) if relative.startswith("..") else relative
+
+
 def is_live(power: Path) -> bool:
     """Return whether a sampler is writing to this run now (it holds the file's lock)."""
     try:
@@ -69,8 +85,10 @@ def is_live(power: Path) -> bool:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:  # a file system without locks
+        return False
     finally:
         os.close(fd)
     return False
@@ -98,7 +116,7 @@ def claim(wanted: RunFiles) -> tuple[RunFiles, int]:
     with _claiming(wanted.power.parent):
         for number in range(1, 1000):
             files = wanted if number == 1 else wanted.with_suffix(f"-{number}")
-            if not is_live(files.power):
+            if not any(map(is_live, (files.power, *files.namesakes))):
                 _set_aside(files)
                 return files, _create_locked(files.power)
     raise FileError(f"a thousand runs are writing to {wanted.power}", "name another file")
@@ -135,7 +153,8 @@ def _create_locked(power: Path) -> int:
             f"cannot write {power}: {error.strerror}",
             "name a 'tracker_file_name' in a folder you may write to",
         ) from error
-    fcntl.flock(fd, fcntl.LOCK_EX)  # at most a reader's glance to wait for
+    with contextlib.suppress(OSError):  # a file system without locks: the run is not protected
+        fcntl.flock(fd, fcntl.LOCK_EX)  # at most a reader's glance to wait for
     return fd
 
 

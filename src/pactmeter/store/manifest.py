@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.errors import FileError
@@ -11,17 +13,41 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA = 1
+_ROOM = 4096
 
 
 def write_manifest(path: Path, data: dict[str, Any]) -> None:
-    """Write the manifest beside its place and move it there; raises `OSError`."""
+    """Write the manifest beside its place and move it there.
+
+    Room is kept at the end of each, so that on a full disk it can still be changed in place.
+
+    Raises:
+        OSError: It cannot be written; the manifest before it stays.
+    """
+    text = json.dumps(data, indent=1, allow_nan=False).encode() + b"\n"
     beside = path.with_name(path.name + ".new")
     try:
-        beside.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        beside.write_bytes(text + b" " * _ROOM + b"\n")
         beside.replace(path)
     except OSError:
-        beside.unlink(missing_ok=True)  # a full disk keeps the manifest before this one
-        raise
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if not _change_in_place(path, text):
+            raise
+
+
+def _change_in_place(path: Path, text: bytes) -> bool:
+    """Write over the manifest if it fits into the room it has; return whether it did."""
+    try:
+        with path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            if len(text) > size:
+                return False
+            file.seek(0)
+            file.write(text + b" " * (size - len(text)))
+    except OSError:
+        return False
+    return True
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pactmeter.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 Cell = float | int | str | None
@@ -37,18 +37,22 @@ def format_cell(value: Cell) -> str:
 class TableWriter:
     """Appends rows to a CSV file, whole rows or nothing.
 
-    A row that cannot be written (disk full) is cut back and counted in `lost_rows`; the next one
-    is tried again. Nothing is raised while a run goes on.
+    What cannot be written (disk full) is kept and tried again with the next row; only what is
+    beyond `MOST_KEPT` bytes, or cannot be written at the end either, is lost and counted in
+    `lost_rows`. Nothing is raised while a run goes on.
     """
+
+    MOST_KEPT = 4_000_000
 
     def __init__(self, fd: int, columns: Sequence[str]) -> None:
         self._fd = fd
         self._size = 0
         self._pending: list[bytes] = []
+        self._kept = 0
         self.lost_rows = 0
         self.problem: str | None = None
         """The first error of writing, as text."""
-        self._append((",".join(format_cell(name) for name in columns) + "\n").encode())
+        self.add(columns)
         if self.problem is not None:
             raise FileError(
                 f"cannot write the first line: {self.problem}", "free space on the disk"
@@ -63,31 +67,36 @@ class TableWriter:
             raise FileError(f"cannot write {path}: {error.strerror}") from error
         return cls(fd, columns)
 
-    def add(self, row: Sequence[Cell], *, flush: bool = True) -> None:
-        """Append one row; with ``flush=False`` it is written with the next flush."""
-        self._pending.append((",".join(map(format_cell, row)) + "\n").encode())
-        if flush:
-            self.flush()
+    def add(self, row: Sequence[Cell]) -> None:
+        """Append one row."""
+        self.add_text((",".join(map(format_cell, row)) + "\n",))
 
-    def add_text(self, line: str) -> None:
-        """Append one ready-made line without flushing (the counters' hot path)."""
-        self._pending.append(line.encode())
+    def add_text(self, lines: Iterable[str]) -> None:
+        """Append ready-made lines."""
+        for line in lines:
+            data = line.encode()
+            if self._kept + len(data) > self.MOST_KEPT:
+                self.lost_rows += 1
+                continue
+            self._pending.append(data)
+            self._kept += len(data)
+        self._flush()
 
-    def flush(self) -> None:
-        """Write what is pending in one call."""
-        if self._pending:
-            pending, self._pending = self._pending, []
-            self._append(b"".join(pending), rows=len(pending))
-
-    def _append(self, data: bytes, rows: int = 0) -> None:
+    def _flush(self) -> None:
+        data = b"".join(self._pending)
+        if not data:
+            return
         try:
-            if os.pwrite(self._fd, data, self._size) == len(data):
-                self._size += len(data)
-                return
-            reason = "disk full"
+            written = os.pwrite(self._fd, data, self._size)
         except OSError as error:
-            reason = error.strerror or str(error)
-        self.lost_rows += rows
+            written, reason = 0, error.strerror or str(error)
+        else:
+            reason = "disk full"
+        if written == len(data):
+            self._size += written
+            self._pending.clear()
+            self._kept = 0
+            return
         self.problem = self.problem or reason
         try:
             os.ftruncate(self._fd, self._size)
@@ -95,8 +104,10 @@ class TableWriter:
             pass  # the torn tail stays, and reading repairs it
 
     def close(self) -> None:
-        """Write what is pending and close the file (its lock goes with it)."""
-        self.flush()
+        """Write what is pending, if it can be, and close the file (its lock goes with it)."""
+        self._flush()
+        self.lost_rows += len(self._pending)
+        self._pending.clear()
         os.close(self._fd)
 
 
