@@ -357,7 +357,8 @@ def test_started_with_sigchld_ignored_it_still_sees_its_command_end(tmp_path):
     code = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-        "os.execv(sys.executable, [sys.executable, '-m', 'pactmeter', 'run', '-q', '--', 'false'])\n"
+        "us = [sys.executable, '-m', 'pactmeter', 'run', '-q', '--', 'false']\n"
+        "os.execv(us[0], us)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=20, check=False)
     assert done.returncode == 1

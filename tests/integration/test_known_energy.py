@@ -33,17 +33,24 @@ def sources(done):
     return summary, {source["channel"]: source for source in summary["sources"]}
 
 
+def assert_true(source, joules, rel):
+    """The joules that a source found are those that flowed, of the time that it covers."""
+    assert source["energy_j"] == pytest.approx(joules * source["coverage"], rel=rel)
+
+
 def test_a_load_of_known_power_gives_its_joules_on_a_counter_and_on_a_gauge(program, machine):
     done = program(LOADED, env=machine.env, args=["3"])
     assert done.code == 0, done.err
     summary, found = sources(done)
-    assert found["cpu.package0"]["energy_j"] == pytest.approx(1200.0, rel=0.01)
-    assert found["hwmon.acpi_meter.board"]["energy_j"] == pytest.approx(1200.0, rel=0.005)
+    joules = machine.true_j(done.run())
+    assert joules == pytest.approx(1200.0, rel=0.05)
+    assert_true(found["cpu.package0"], joules, 0.005)
+    assert_true(found["hwmon.acpi_meter.board"], joules, 0.02)
     for source in found.values():
-        assert source["coverage"] == pytest.approx(1.0, abs=0.002)
+        assert source["coverage"] > 0.95
         assert source["synthetic"] == "emulated"
         assert source["gaps"] == 0
-    assert summary["duration_s"] == pytest.approx(3.0, abs=0.1)
+    assert summary["duration_s"] == pytest.approx(3.0, abs=0.2)
 
 
 def test_several_calls_add_up_and_the_pauses_between_them_add_nothing(program, machine):
@@ -51,9 +58,10 @@ def test_several_calls_add_up_and_the_pauses_between_them_add_nothing(program, m
     assert done.code == 0, done.err
     summary, found = sources(done)
     assert summary["calls"] == 3
-    assert summary["duration_s"] == pytest.approx(2.1, abs=0.1)
-    assert found["cpu.package0"]["energy_j"] == pytest.approx(840.0, rel=0.02)
-    assert found["hwmon.acpi_meter.board"]["energy_j"] == pytest.approx(840.0, rel=0.01)
+    joules = machine.true_j(done.run())
+    assert_true(found["cpu.package0"], joules, 0.01)
+    assert_true(found["hwmon.acpi_meter.board"], joules, 0.05)
+    assert found["cpu.package0"]["coverage"] > 0.9
 
 
 def test_a_sensor_that_fails_for_a_while_is_a_gap_and_the_other_goes_on(program, machine):
@@ -79,10 +87,11 @@ def test_a_sensor_that_fails_for_a_while_is_a_gap_and_the_other_goes_on(program,
     assert done.code == 0, done.err
     _, found = sources(done)
     board, package = found["hwmon.acpi_meter.board"], found["cpu.package0"]
-    assert board["coverage"] == pytest.approx(0.75, abs=0.03)
-    assert board["energy_j"] == pytest.approx(400.0 * 4 * board["coverage"], rel=0.01)
-    assert package["coverage"] == pytest.approx(1.0, abs=0.002)
-    assert package["energy_j"] == pytest.approx(1600.0, rel=0.01)
+    joules = machine.true_j(done.run())
+    assert board["coverage"] == pytest.approx(0.75, abs=0.05)
+    assert_true(board, joules, 0.02)
+    assert package["coverage"] > 0.95
+    assert_true(package, joules, 0.005)
     assert board["gaps"] >= 1  # on a busy machine the last row, of an instant, may be another
     (gap,) = done.run().manifest["gaps"]
     assert gap["end_s"] - gap["start_s"] == pytest.approx(1.0, abs=0.25)
@@ -109,8 +118,7 @@ def test_a_run_killed_in_mid_call_keeps_the_joules_of_its_rows(program, machine)
     with_tail = done.settled()
     assert with_tail.status == "incomplete"
     assert "inside a call" in with_tail.reason
-    energy = sources(done)[1]["cpu.package0"]["energy_j"]
-    assert energy == pytest.approx(600.0, rel=0.05)
+    assert_true(sources(done)[1]["cpu.package0"], machine.true_j(with_tail), 0.05)
 
 
 def test_a_measured_cpu_is_a_subtotal_that_says_what_it_leaves_out_and_a_model_is_none(

@@ -2,14 +2,20 @@
 
 Run as a process: ``python machine.py ROOT IDLE_W LOAD_W``. It keeps a RAPL package (a counter that
 wraps) and an hwmon power sensor below ROOT, both driven by one power: LOAD_W while ROOT/load
-exists, else IDLE_W. ROOT/fail makes the hwmon reading unreadable while it exists.
+exists, else IDLE_W. Every change is noted in ROOT/truth with its time, so that the true joules of
+any window are known even where the machine is too busy to react at once. ROOT/fail makes the hwmon
+reading unreadable while it exists.
 """
 
+import itertools
+import math
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from pactmeter.store.table import read_table
 
 MAX_UJ = 262143328850
 START_UJ = MAX_UJ - 150_000_000  # wraps after 150 J
@@ -37,12 +43,17 @@ def drive(root, idle_w, load_w):
     energy_fd, power_fd = os.open(energy, os.O_WRONLY), os.open(power, os.O_WRONLY)
     joules, last = 0.0, time.monotonic()
     watts = idle_w
+    truth = (root / "truth").open("w")
     print("ready", flush=True)
     os.set_blocking(0, False)
     while True:
         now = time.monotonic()
         joules, last = joules + watts * (now - last), now
-        watts = load_w if (root / "load").exists() else idle_w
+        wanted = load_w if (root / "load").exists() else idle_w
+        if wanted != watts or not joules:
+            truth.write(f"{now} {wanted}\n")
+            truth.flush()
+        watts = wanted
         raw = (START_UJ + int(joules * 1e6)) % (MAX_UJ + 61)
         os.pwrite(energy_fd, f"{raw:015d}\n".encode(), 0)
         broken = (root / "fail").exists()
@@ -64,6 +75,18 @@ class Machine:
         self.root = Path(root)
         self._arguments = [str(self.root), str(idle_w), str(load_w)]
         self.env = {"PACTMETER_SYSFS": str(self.root)}
+
+    def true_j(self, run):
+        """Return the joules that truly flowed during the calls of a run."""
+        lines = (self.root / "truth").read_text().splitlines()
+        changes = [tuple(map(float, line.split())) for line in lines]
+        zero = run.manifest["zero_monotonic_s"]
+        joules = 0.0
+        for row in read_table(run.files.regions)[1]:
+            start, end = zero + float(row[0]), zero + float(row[1])
+            for (since, watts), (until, _) in itertools.pairwise([*changes, (math.inf, 0.0)]):
+                joules += watts * max(0.0, min(end, until) - max(start, since))
+        return joules
 
     def __enter__(self):
         self._process = subprocess.Popen(

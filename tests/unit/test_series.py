@@ -178,6 +178,18 @@ def test_a_counters_energy_is_its_last_reading_whatever_is_missing_between(steps
     assert sum(s.covered_s for s in slices) == pytest.approx(at)
 
 
+def test_a_cut_in_the_past_changes_nothing():
+    for series in (CounterSeries(10.0), GaugeSeries(10.0)):
+        for at in range(101, 121):
+            series.add(Poll(at / 10, 40.0 * at, REACH))
+        first = series.cut(11.0)
+        assert series.cut(10.4).energy_j == 0.0
+        assert series.cut(9.0).covered_s == 0.0
+        series.end(12.0)
+        total = first + series.cut(12.0)
+        assert total.covered_s == pytest.approx(1.9 if isinstance(series, CounterSeries) else 2.0)
+
+
 def test_a_slow_first_reading_costs_coverage_and_changes_no_power():
     cut = counter([(0.01, 4.0), (0.02, 8.0)], 0.02)[-1]
     assert (cut.energy_j, cut.covered_s, cut.mean) == (4.0, pytest.approx(0.01), 400.0)

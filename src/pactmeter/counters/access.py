@@ -84,9 +84,20 @@ def open_permitted(
     try:
         return open_raised(attr, pid=pid, cpu=cpu, group_fd=group_fd)
     except OSError as error:
+        if error.errno == errno.EINVAL and group_fd >= 0 and _opens_alone(attr, pid=pid, cpu=cpu):
+            raise  # it is the group that is refused: it has more events than the PMU counts
         attr.flags = full
         # What is not there is not denied; and a PMU that cannot leave the kernel out says EINVAL.
-        raise (error if error.errno in _ABSENT else refusal) from None
+        gone = isinstance(error, ProcessLookupError)
+        raise (error if gone or error.errno in _ABSENT else refusal) from None
+
+
+def _opens_alone(attr: perf.Attr, *, pid: int, cpu: int) -> bool:
+    try:
+        os.close(open_raised(attr, pid=pid, cpu=cpu))
+    except OSError:
+        return False
+    return True
 
 
 def ok(attr: perf.Attr, spec: EventSpec, scope: Scope) -> Verdict:

@@ -91,7 +91,7 @@ class Counters:
             "name": spec.name,
             "scope": column.scope,
             "status": verdict.status,
-            "reason": verdict.reason or self._shortfall(column),
+            "reason": "; ".join(filter(None, (verdict.reason, self._shortfall(column)))) or None,
             "fix": verdict.fix,
             "group": self.groups[column.group],
             "pmu": spec.pmu,

@@ -135,12 +135,11 @@ def find(name: str) -> Pmu | None:
 
 
 def online_cpus() -> tuple[int, ...]:
-    """Return the ids of the CPUs that are online; they need not be 0 to n-1.
-
-    Raises:
-        OSError: The kernel does not say.
-    """
-    return cpu_list(_text(sysfs_root() / "devices/system/cpu/online"))
+    """Return the ids of the CPUs that are online; they need not be 0 to n-1."""
+    try:
+        return cpu_list(_text(sysfs_root() / "devices/system/cpu/online"))
+    except OSError:  # sysfs hidden: those this process may run on
+        return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def cpu_list(text: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections import deque
@@ -21,6 +22,7 @@ EDGE_S = 0.02
 REPORT_S = 3.0
 _PATIENCE = 5
 """After so many edges that were not answered in time, we wait for none until one is answered."""
+_MOST_AT_ONCE = 200
 _MOST_WAITING = 10_000
 """Messages kept for a sampler that does not take them; marks of nested calls beyond are dropped."""
 
@@ -188,8 +190,10 @@ class SamplerProcess:
         self._sending = True
         try:
             while self._waiting and self.alive:
-                if self._link.send(self._waiting[0]):
-                    self._waiting.popleft()
+                head = list(itertools.islice(self._waiting, _MOST_AT_ONCE))
+                if self._link.send({"type": "batch", "messages": head} if head[1:] else head[0]):
+                    for _ in head:
+                        self._waiting.popleft()
                 elif not wait_s or not self._link.wait_writable(wait_s):
                     return False
         except EOFError:

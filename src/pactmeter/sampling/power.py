@@ -147,7 +147,11 @@ class Power:
                 if w.series is not None:
                     w.series.end(self._end_s)
             self._end_gaps(self._end_s)
-        return [cell for w in self._all() for cell in w.cells(time_s)]
+        cells = [cell for w in self._all() for cell in w.cells(time_s)]
+        if final:
+            for w in self._all():
+                w.series = None
+        return cells
 
     def digest(self) -> None:
         """Take in what was polled, so that a long row does not keep its polls in memory."""

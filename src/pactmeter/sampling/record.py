@@ -75,10 +75,10 @@ class Record:
         if self._counters is not None:
             self._counters.add_text(lines)
 
-    def add_region(self, cells: Sequence[Cell]) -> None:
-        """Append a region."""
+    def add_regions(self, rows: Sequence[Sequence[Cell]]) -> None:
+        """Append regions."""
         if self._regions is not None:
-            self._regions.add(cells)
+            self._regions.add_rows(rows)
 
     def update(self, **values: Any) -> None:
         """Change the manifest; it reaches the disk with the next `write`."""

@@ -59,6 +59,7 @@ class Sampler:
         self._zero_s: float | None = None
         self._window: _Window | None = None
         self._windows = 0
+        self._regions: list[tuple[float, float, str, int, int]] = []
         self._open_calls: dict[int, tuple[float, str, int]] = {}
         self._calls = 0
         self._grace_s = min(ROW_GRACE_S, config.measure_period_s / 2)
@@ -93,14 +94,19 @@ class Sampler:
     # --- messages -----------------------------------------------------------------------------
 
     def _receive(self) -> str | None:
-        """Handle one message; return why the run ends, if it does."""
+        """Handle one packet; return why the run ends, if it does."""
         try:
             message = self._link.receive(0)
         except EOFError:
             self._parent_gone = True
             return "the process ended without closing the run"
-        if message is None:
-            return None
+        for one in () if message is None else message.get("messages", (message,)):
+            reason = self._handle(one)
+            if reason is not None:
+                return reason
+        return None
+
+    def _handle(self, message: Message) -> str | None:
         kind = message["type"]
         if kind == "enter":
             index, start_s = int(message["index"]), float(message["time_s"])
@@ -161,7 +167,7 @@ class Sampler:
             return
         start_s, name, tid = opened
         zero_s = self._zero_s or 0.0
-        self._record.add_region([start_s - zero_s, end_s - zero_s, name, index, tid])
+        self._regions.append((start_s - zero_s, end_s - zero_s, name, index, tid))
         self._calls += 1
 
     def _tell(self, message: Message) -> None:
@@ -226,6 +232,8 @@ class Sampler:
     def _flush(self) -> None:
         self._flush_s = now_s()
         self._power.digest()
+        regions, self._regions = self._regions, []
+        self._record.add_regions(regions)
         self._record.add_counters(self._counting.lines())
 
     def _finish(self) -> None:

@@ -191,7 +191,8 @@ class CounterSeries(_Series):
         while self._polls and self._polls[0].time_s <= time_s:
             self._join(self._polls.popleft())
         following = self._polls[0] if self._polls else None
-        if self._last is not None and following is not None and not following.lost:
+        forward = time_s > self._done_s  # what was accounted for stays so
+        if forward and self._last is not None and following is not None and not following.lost:
             last_s, last_j = self._last.time_s, _value(self._last)
             share = (time_s - last_s) / (following.time_s - last_s)
             self._account(time_s, last_j + share * (_value(following) - last_j))

@@ -69,7 +69,11 @@ class TableWriter:
 
     def add(self, row: Sequence[Cell]) -> None:
         """Append one row."""
-        self.add_text((",".join(map(format_cell, row)) + "\n",))
+        self.add_rows((row,))
+
+    def add_rows(self, rows: Iterable[Sequence[Cell]]) -> None:
+        """Append rows."""
+        self.add_text(",".join(map(format_cell, row)) + "\n" for row in rows)
 
     def add_text(self, lines: Iterable[str]) -> None:
         """Append ready-made lines."""
