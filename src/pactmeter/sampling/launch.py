@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 from collections import deque
@@ -190,11 +189,13 @@ class SamplerProcess:
         self._sending = True
         try:
             while self._waiting and self.alive:
-                head = list(itertools.islice(self._waiting, _MOST_AT_ONCE))
+                head: list[Message] = []  # taken out first: more may come in between any two lines
+                while self._waiting and len(head) < _MOST_AT_ONCE:
+                    head.append(self._waiting.popleft())
                 if self._link.send({"type": "batch", "messages": head} if head[1:] else head[0]):
-                    for _ in head:
-                        self._waiting.popleft()
-                elif not wait_s or not self._link.wait_writable(wait_s):
+                    continue
+                self._waiting.extendleft(reversed(head))
+                if not wait_s or not self._link.wait_writable(wait_s):
                     return False
         except EOFError:
             self.alive = False
