@@ -36,7 +36,7 @@ unit: $(VENV)/dev.stamp
 	$(BIN)/pytest --cov --cov-fail-under=90
 
 bench-overhead: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## what measuring costs, beside the peers
-	$(BIN)/python -m benchmarks.all --peers $(VENV)/peers/bin/python
+	$(BIN)/python -m benchmarks.all --peers $(CURDIR)/$(VENV)/peers/bin/python
 
 wheel: $(VENV)/dev.stamp  ## build dist/pactmeter-*.whl
 	$(BIN)/pip wheel -q --no-deps -w dist .

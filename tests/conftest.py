@@ -13,7 +13,7 @@ from hypothesis import settings
 from pactmeter.kernel import perf
 from support.pmus import ABSENT_TYPE, CLOCK_TYPE, add_pmu, bare_machine, stand_in
 from support.programs import run_program
-from support.rights import lacking
+from support.rights import lacking, refuse
 
 settings.register_profile("any machine", deadline=None)  # a busy machine is no error
 settings.load_profile("any machine")
@@ -21,13 +21,6 @@ settings.load_profile("any machine")
 SETTINGS = ("PACTMETER_SYSFS", "PACTMETER_REGION", "CUDA_DEVICE_ORDER")
 RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_", "OMPI_", "PMI_", "MPI_")
 """How the variables begin that change what a run does, and that say which of a job it is."""
-
-
-def refuse(reason):
-    """Skip a test that cannot run here; in CI that is a failure, since there nobody would see."""
-    if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(f"{reason}, and in CI no test is skipped", pytrace=False)
-    pytest.skip(reason)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from pactmeter.sensors import psu_corsair, psu_nzxt
 from pactmeter.sensors.psu_pmbus import crc8, linear11, ulinear16
+from support.rights import refuse
 
-# Recorded beside the repository; real traffic of an RM1000i.
-CAPTURES = sorted(Path(__file__).parents[3].glob("shared/data/captures/corsair_*_exchanges.csv"))
+# Real traffic of an RM1000i, which is not ours to ship; CI has it.
+TRUTH = os.environ.get("PACTMETER_TRUTH") or Path(__file__).parents[3] / "shared" / "data"
+CAPTURE = Path(TRUTH) / "captures" / "corsair_rm1000i_exchanges.csv"
 
 
 @pytest.mark.parametrize(
@@ -135,9 +138,10 @@ def test_a_corsair_reply_is_ours_only_if_it_echoes_the_request(request_hex, repl
     assert psu_corsair.is_answer(bytes.fromhex(request_hex), bytes.fromhex(reply_hex)) is ours
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
-def test_every_recorded_exchange_is_matched_and_decoded(capture):
-    with capture.open(newline="") as file:
+def test_every_recorded_exchange_is_matched_and_decoded():
+    if not CAPTURE.exists():
+        refuse(f"there is no {CAPTURE}: set PACTMETER_TRUTH")
+    with CAPTURE.open(newline="") as file:
         rows = [(row["direction"], row["report_hex"]) for row in csv.DictReader(file)]
     # The recording drops the padding; on the wire every report has 64 bytes.
     pairs = [
