@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from pactmeter.analysis.energy import energies
 from pactmeter.store.table import read_table
 
 PROGRAM = """
@@ -89,6 +90,30 @@ def test_the_bins_of_counters_lie_end_to_end_through_each_call(program):
 
 
 @pytest.mark.perf("system")
+@pytest.mark.perf("user")
+@pytest.mark.usefixtures("gauge")
+def test_calls_in_quick_succession_lose_no_event_and_no_energy(program):
+    done = program(
+        """
+        import mmap
+        from pactmeter import PACT
+        @PACT(events_groups=[["FAULTS"]])
+        def work():
+            with mmap.mmap(-1, 100 * 4096) as block:
+                for page in range(100): block[page * 4096] = 1
+        for _ in range(40): work()
+        """
+    )
+    assert done.code == 0, done.err
+    run = done.run()
+    faults = sum(v for v in run.columns["faults"] if v is not None)
+    assert faults >= 40 * 100
+    assert faults == sum(int(row[2]) for row in read_table(run.files.counters)[1])
+    assert len(run.windows_s) == run.manifest["calls"] == 40
+    (energy,) = energies(run)
+    assert energy.energy_j == pytest.approx(100.0 * run.duration_s, rel=0.01)
+
+
 def test_system_scope_counts_the_machine_and_a_prefix_one_event(program):
     done = program(
         """

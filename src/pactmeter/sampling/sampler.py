@@ -153,6 +153,7 @@ class Sampler:
             return
         self._counting.end()
         self._close_row()
+        window.events = self._counting.row(fresh=False)  # now: the next call begins a new count
         window.end_s = end_s
         self._power.end(end_s, EDGE_WAIT_S)
         self._tell({"type": "edge", "seq": seq})
@@ -244,7 +245,7 @@ class Sampler:
         if window.end_s is None:  # cannot be, unless a message was lost
             self._end(now_s(), synced=True, seq=0)
         end_s = max(window.end_s or 0.0, window.row_from_s)
-        self._write_row(window, end_s, end_s, self._counting.row(fresh=False), final=True)
+        self._write_row(window, end_s, end_s, window.events or [], final=True)
         self._window = None
         self._update()
         self._dirty = True
