@@ -297,7 +297,7 @@ def request_sync(power: Path) -> int:
 
 def sampler_pids() -> list[int]:
     """Return the samplers of this process, which are not part of its workload."""
-    return [pid for run in _runs.values() if (pid := run.sampler_pid) is not None]
+    return [pid for run in list(_runs.values()) if (pid := run.sampler_pid) is not None]
 
 
 def _close_all() -> None:
