@@ -72,6 +72,12 @@ def main() -> int:
     return status
 
 
+def _sampler_cpu_s(folder: Path) -> float:
+    """Return what PACT's sampler has used: it is nobody's child, so no rusage has it."""
+    manifest = folder / "PACT.json"
+    return json.loads(manifest.read_text())["sampler"]["cpu_s"] if manifest.exists() else 0.0
+
+
 def _one(tool: str, python: str, seconds: float, calls: int, seen: Seen) -> None:
     """Run one process of a tool, and take in what it tells."""
     with common.scratch() as folder, tempfile.TemporaryDirectory() as home:
@@ -87,7 +93,7 @@ def _one(tool: str, python: str, seconds: float, calls: int, seen: Seen) -> None
         told = json.loads(done.output.strip().splitlines()[-1])
         seen.imports_s.append(told["import_s"])
         seen.calls.append(told["calls"])
-        seen.cpu_s.append(done.cpu_s)
+        seen.cpu_s.append(done.cpu_s + _sampler_cpu_s(folder))
         seen.changed |= not told["value_unchanged"]
         claimed = common.run_program([*command, "claim", tool], folder, env=env)
         if claimed.status != 0:
@@ -150,8 +156,8 @@ def _beside(seen: dict[str, Seen], calls: int) -> None:
         ]
         print("| " + " | ".join(cells) + " |")
     print(
-        "\nMedians; CPU time is that of the process and its children, over that of the same program"
-        " with no tool. CodeCarbon ran in its offline mode; carbontracker looks for its place on"
+        "\nMedians; CPU time is that of the process and its children (of PACT also its sampler's),"
+        " over that of the same program with no tool. CodeCarbon ran in its offline mode; carbontracker looks for its place on"
         " the network where there is one. The true energy of the sleep is not known here."
     )
     for tool, what in seen.items():

@@ -190,7 +190,8 @@ def main() -> int:
             for _ in range(ROUNDS):
                 blocks += [[window() for window in block] for _ in range(blocks_a_round)]
                 table, judged = tabulate(blocks, bench)
-                common.say(f"slowdown: {2 * len(blocks)} pairs{'' if judged else ', not judged yet'}")
+                state = "" if judged else ", not judged yet"
+                common.say(f"slowdown: {2 * len(blocks)} pairs{state}")
                 if judged:
                     break
     return table.finish()
