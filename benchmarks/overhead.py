@@ -157,8 +157,9 @@ def _beside(seen: dict[str, Seen], calls: int) -> None:
         print("| " + " | ".join(cells) + " |")
     print(
         "\nMedians; CPU time is that of the process and its children (of PACT also its sampler's),"
-        " over that of the same program with no tool. CodeCarbon ran in its offline mode; carbontracker looks for its place on"
-        " the network where there is one. The true energy of the sleep is not known here."
+        " over that of the same program with no tool. CodeCarbon ran in its offline mode;"
+        " carbontracker looks for its place on the network where there is one. The true energy of"
+        " the sleep is not known here."
     )
     for tool, what in seen.items():
         if what.calls and what.failures:

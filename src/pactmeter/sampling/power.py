@@ -84,7 +84,7 @@ class Power:
         self._watched = [[_Watched(c) for c in device.channels] for device in devices]
         self._call = 0
         self._end_s: float | None = None
-        self._failing: dict[str, dict[str, Any]] = {}
+        self._failing: dict[int, dict[str, Any]] = {}  # by identity: names may repeat
         self.gaps: list[dict[str, Any]] = []
         """Closed and open gaps: device, channels, start_s, end_s (monotonic), reason."""
         self.gaps_left_out = 0
@@ -188,11 +188,11 @@ class Power:
     def _note_gap(self, device: Device, batch: Batch) -> None:
         if self._end_s is not None and batch.time_s >= self._end_s:
             return  # what is polled after a call does not belong to it
-        gap = self._failing.get(device.name)
+        gap = self._failing.get(id(device))
         if batch.values is not None:
             if gap is not None:
                 gap["end_s"] = batch.time_s
-                del self._failing[device.name]
+                del self._failing[id(device)]
             return
         if gap is None:
             gap = {
@@ -202,7 +202,7 @@ class Power:
                 "end_s": None,
                 "reason": batch.reason,
             }
-            self._failing[device.name] = gap
+            self._failing[id(device)] = gap
             if len(self.gaps) < _MOST_GAPS:
                 self.gaps.append(gap)
             else:
