@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# without its dependency smbus, which needs a compiler and which power supplies do not use
+LIQUIDCTL := 'liquidctl>=1.16'
 SOURCES := src tests benchmarks CV docs/conf.py
 
 .DEFAULT_GOAL := help
@@ -52,14 +54,17 @@ $(VENV)/pip.stamp:
 	@sh tools/make-venv.sh $(PYTHON) $(VENV)
 	@touch $@
 
-$(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
+$(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 	@echo "setting up $(VENV) (once) ..."
-	@$(BIN)/python -m pip install -q -e '.[psu,nvml,workloads]'
+	@$(BIN)/python -m pip install -q -e '.[nvml,workloads]' -r requirements-psu.txt
+	@$(BIN)/python -m pip install -q --no-deps $(LIQUIDCTL)
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml
+$(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 	@echo "setting up $(VENV) for development (once) ..."
-	@$(BIN)/python -m pip install -q -e '.[all,dev]'
+	@$(BIN)/python -m pip install -q -e '.[nvml,report,workloads,hdf5,parquet,dev]' \
+		-r requirements-psu.txt
+	@$(BIN)/python -m pip install -q --no-deps $(LIQUIDCTL)
 	@touch $@
 
 $(VENV)/peers.stamp: $(VENV)/pip.stamp benchmarks/peers.txt

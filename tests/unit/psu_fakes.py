@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pactmeter.sensors import psu_scan
+from pactmeter.sensors import psu_hid, psu_scan
 from pactmeter.sensors.psu_device import PsuDevice
 
 CORSAIR_HX1500I = (0x1B1C, 0x1C1F)
@@ -108,6 +108,7 @@ class Machine:
         self._opened = []
         monkeypatch.setenv("PACTMETER_SYSFS", str(self.sys))
         monkeypatch.setattr(psu_scan, "DEV", self.dev)
+        psu_hid.require()  # before liquidctl is imported: it may need a stand-in for smbus
         monkeypatch.setattr("liquidctl.driver.usb.hid", self.hidapi)
 
     def open(self, ids, firmware, *, rails=False):

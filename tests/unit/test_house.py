@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_requirements_files_and_extras_agree():
     assert "pynvml" in comments
     assert "performance-features" in comments
     assert project["dependencies"] == []
+
+
+def test_what_liquidctl_needs_is_listed_less_what_needs_a_compiler():
+    wanted = {
+        re.split(r"[<>=;\[ ]", need)[0].lower()
+        for need in metadata.requires("liquidctl")
+        if "win32" not in need and "extra" not in need
+    }
+    listed = [line.strip() for line in (ROOT / "requirements-psu.txt").read_text().splitlines()]
+    assert names(listed) == wanted - {"smbus"}
 
 
 def test_versions_of_development_tools_are_pinned():

@@ -7,8 +7,11 @@ and waits 5 s for a lost reply.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
+import sys
+import types
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +70,10 @@ def _drivers() -> tuple[dict[Protocol, Any], type[Exception]]:
     """Return liquidctl's driver of each protocol, and the exception of a read that timed out."""
     # Its warnings go to stderr where no handler is set, and what they say does not concern us.
     logging.getLogger("liquidctl").setLevel(logging.CRITICAL + 1)
+    if "smbus" not in sys.modules and importlib.util.find_spec("smbus") is None:
+        # liquidctl imports it for the lights of mainboards. It has to be compiled; PSUs do without.
+        stand_in = sys.modules["smbus"] = types.ModuleType("smbus")
+        stand_in.__dict__["SMBus"] = None
     try:
         # Without this module liquidctl falls back to hidapi's libusb flavour, which detaches the
         # kernel driver: hidraw node and hwmon would vanish for everybody.
@@ -77,7 +84,7 @@ def _drivers() -> tuple[dict[Protocol, Any], type[Exception]]:
     except ImportError as error:
         raise DeviceError(
             f"reading a PSU over USB needs liquidctl and hidapi: {error}",
-            fix="pip install 'pactmeter[psu]'",
+            fix="pip install 'pactmeter[psu]' (without a compiler: see requirements-psu.txt)",
         ) from error
     return {Protocol.CORSAIR: CorsairHidPsu, Protocol.NZXT: NzxtEPsu}, Timeout
 
