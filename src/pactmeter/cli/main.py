@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -61,7 +62,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        _settle_stderr()
     return code
+
+
+def _settle_stderr() -> None:
+    """Give up what standard error does not take: at exit it would change the exit code to 120."""
+    try:
+        sys.stderr.flush()
+    except AttributeError:  # there is none
+        return
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _command(name: str) -> Command:
