@@ -89,7 +89,6 @@ def test_the_bins_of_counters_lie_end_to_end_through_each_call(program):
     assert len(rows) > 100
 
 
-@pytest.mark.perf("system")
 @pytest.mark.perf("user")
 @pytest.mark.usefixtures("gauge")
 def test_calls_in_quick_succession_lose_no_event_and_no_energy(program):
@@ -114,6 +113,7 @@ def test_calls_in_quick_succession_lose_no_event_and_no_energy(program):
     assert energy.energy_j == pytest.approx(100.0 * run.duration_s, rel=0.01)
 
 
+@pytest.mark.perf("system")
 def test_system_scope_counts_the_machine_and_a_prefix_one_event(program):
     done = program(
         """
