@@ -150,7 +150,7 @@ def _beside(seen: dict[str, Seen], calls: int) -> None:
             _middle(what.later("added_s")),
             _middle(what.first("after_s") + what.later("after_s")),
             ("" if tool == "bare" else "+") + common.seconds(cpu_s),
-            f"{min(what.files)} to {max(what.files)}",
+            " to ".join(str(n) for n in sorted({min(what.files), max(what.files)})),
             "**changed**" if what.changed else "unchanged",
             _energy(what) if tool != "bare" else "",
         ]

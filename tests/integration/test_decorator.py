@@ -273,6 +273,21 @@ def test_two_runs_of_one_process_with_other_settings_have_files_of_their_own(pro
     assert [c[:2] for c in result(done)] == [[1, 1], [1, 1]]
 
 
+def test_the_manifest_says_what_priority_the_sampler_got(program):
+    done = program(
+        HEAD
+        + """
+    with Session(tracker_file_name="plain.csv"): pass
+    with Session(tracker_file_name="real.csv", realtime=True): pass
+    used = [pactmeter.read(name).manifest["used"]["priority"] for name in ("plain.csv", "real.csv")]
+    print(json.dumps(used))
+    """
+    )
+    plain, real = result(done)
+    assert plain.startswith("nice ")
+    assert real == "SCHED_FIFO 1" or "refused" in real
+
+
 def test_the_end_names_the_file_and_the_command_in_one_line(program):
     done = program("from pactmeter import PACT\nPACT(lambda: 1)()\n")
     assert done.out == ""
