@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from pactmeter.analysis.summary import summarize
+from pactmeter.report.text import render
 from pactmeter.store.files import is_live
 from support.programs import settled, start_program
 
@@ -195,6 +197,8 @@ def test_ranks_of_one_machine_have_files_of_their_own_and_one_samples_the_device
     assert second.manifest["used"]["devices_sampled_by"] == "local rank 0 of torchrun"
     assert first.manifest["findings"]
     assert second.manifest["findings"] == []
+    text = render(second, summarize(second))
+    assert "not in this file: local rank 0 of torchrun" in text
 
 
 def test_a_program_that_waits_for_all_its_children_does_not_wait_for_the_sampler(program):

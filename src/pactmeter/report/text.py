@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def render(run: RecordedRun, summary: dict[str, Any], footprint: Footprint | None = None) -> str:
     """Return the summary's lines."""
-    lines = [_first_line(summary), _headline(summary)]
+    lines = [_first_line(summary), _headline(run, summary)]
     if footprint is not None:
         lines += _footprint(footprint)
     lines += _sources(summary)
@@ -36,8 +36,11 @@ def _first_line(summary: dict[str, Any]) -> str:
     return line + (f"  [{', '.join(sorted(synthetic))} devices]" if synthetic else "")
 
 
-def _headline(summary: dict[str, Any]) -> str:
+def _headline(run: RecordedRun, summary: dict[str, Any]) -> str:
     first = summary["headline"]
+    elsewhere = run.manifest.get("used", {}).get("devices_sampled_by")
+    if elsewhere:
+        return f"energy    not in this file: {elsewhere} samples this machine's devices"
     if first is None:
         origins = sorted({source["origin"] for source in summary["sources"]})
         found = f"what was found is {' or '.join(origins)}" if origins else "no source was found"

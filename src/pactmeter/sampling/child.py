@@ -129,6 +129,7 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         "file": str(record.files.power),
         "wanted": str(record.wanted),
         "warnings": problems,
+        "devices_sampled_by": sampled_by,
         "channels": [c["name"] for c in about["channels"]],
     }
     return Sampler(config, link, record, power, counting), pidfd, ready

@@ -69,9 +69,12 @@ class Run:
         return RunFiles(Path(name))
 
     @property
-    def channels(self) -> list[str]:
-        """Names of the channels that are recorded."""
-        return list(self._sampler.ready["channels"]) if self._sampler else []
+    def shortfall(self) -> str:
+        """What to say of a run that records no power, in brackets; else nothing."""
+        ready = self._sampler.ready if self._sampler else {}
+        if ready.get("devices_sampled_by"):
+            return f" (power is with {ready['devices_sampled_by']}: time and counters only)"
+        return "" if ready.get("channels") else " (no power source found: time and counters only)"
 
     @property
     def sampler_pid(self) -> int | None:
@@ -308,7 +311,7 @@ def _close_all() -> None:
 
 
 def _report(run: Run, *, quiet: bool = False) -> None:
-    channels = run.channels
+    what = run.shortfall
     report = run.close()
     if report is None:
         return
@@ -316,7 +319,6 @@ def _report(run: Run, *, quiet: bool = False) -> None:
         say(f"PACT: {text}")
     if not quiet:
         name = short_path(run.files.power)
-        what = "" if channels else " (no power source found: time and counters only)"
         say(f"PACT: recorded in {name}{what}; to see it: {_command()} report {name}")
 
 
