@@ -110,6 +110,7 @@ def test_a_run_in_which_nothing_could_be_opened_says_failed(program, error, stat
         assert "neither" in run.reason
 
 
+@pytest.mark.usefixtures("gauge")
 def test_a_default_event_that_is_absent_is_recorded_without_a_word(program):
     _, done = outcome(program, "PACT(work)()", launcher=refuse_perf.launcher(errno.ENOENT))
     events = {e["column"]: e for e in done.run().manifest["events"]}
@@ -117,6 +118,11 @@ def test_a_default_event_that_is_absent_is_recorded_without_a_word(program):
     assert "no" in events["cycles"]["reason"]
     assert "cycles" not in done.err.lower()
     assert "event" not in done.err.lower()
+
+
+def test_that_nothing_at_all_could_be_opened_is_told_before_the_function(program):
+    _, done = outcome(program, "PACT(work)()", launcher=refuse_perf.launcher(errno.ENOENT))
+    assert "no power source and no event could be opened" in done.err
 
 
 @pytest.mark.usefixtures("gauge")

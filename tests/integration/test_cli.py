@@ -372,3 +372,12 @@ def test_started_with_sigchld_ignored_it_still_sees_its_command_end(tmp_path):
 def test_a_command_line_of_any_length_can_be_measured(tmp_path):
     done = pactmeter("run", "-q", "--", "true", *["x" * 100_000] * 12, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_command_that_measures_itself_is_told_who_else_does(tmp_path):
+    (tmp_path / "own.py").write_text("from pactmeter import PACT\nPACT(lambda: 1)()\n")
+    done = pactmeter("run", "--", sys.executable, "own.py", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "own.py:2: RuntimeWarning" in done.stderr
+    assert "`pactmeter run`, which measures this program, is writing PACT.csv" in done.stderr
+    assert load(tmp_path / "PACT-2.csv").status == "complete"

@@ -60,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
         if f.fix:
             print(f"{'':39}fix: {f.fix}")
     if container and code != MEASURED:
-        print(f"container ({container}): start it with\n  {docker_command()}")
+        print(
+            f"container ({container}): start it with, for what its host has,\n  {docker_command()}"
+        )
     print(f"Result: {_WORDS[code]}")
     return code
 
@@ -86,9 +88,10 @@ def _perf() -> list[Finding]:
         counters.close()
         ok = [event["name"] for event in described if event["status"] == "ok"]
         bad = [event for event in described if event["status"] != "ok"]
-        detail = ", ".join(ok) if not bad else f"{bad[0]['name']}: {bad[0]['reason']}"
+        told = [", ".join(ok)] if ok else []
+        told += [f"not {bad[0]['name']}: {bad[0]['reason']}"] if bad else []
         fix = bad[0].get("fix") if bad else None
-        findings.append(Finding("perf", name, not bad, detail, fix))
+        findings.append(Finding("perf", name, bool(ok), "; ".join(told), fix))
     return findings
 
 

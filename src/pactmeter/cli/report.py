@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=1))
     else:
         print(render(recorded, summary, footprint))
+        if footprint is None and intensity is not None:
+            print("carbon    none: there is no measured energy to convert")
     return 0
 
 

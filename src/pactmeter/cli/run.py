@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         os.waitpid(pid, 0)
         os.close(gate_write)
         raise
-    os.write(gate_write, b"go")
+    os.write(gate_write, os.fsencode(measured.files.power))
     os.close(gate_write)
     code = _wait(pid, watched, StatusLine(measured.files))
     measured.leave(call)
@@ -87,13 +87,15 @@ def run(args: argparse.Namespace) -> int:
 def _become(words: list[str], gate_read: int, gate_write: int, mask: set[Any]) -> None:
     """In the forked child: wait until counters are open, then be the command."""
     os.close(gate_write)
-    if os.read(gate_read, 2) != b"go":
+    file = os.read(gate_read, 65536)  # of the run, or nothing where it could not start
+    if not file:
         os._exit(1)
+    environment = {**os.environb, b"PACTMETER_RUN": file}
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, the command must not
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
-        os.execvp(words[0], words)  # noqa: S606  what the user typed
+        os.execvpe(words[0], words, environment)  # noqa: S606  what the user typed
     except OSError as error:
         os.write(2, f"pactmeter: {words[0]}: {error.strerror}\n".encode())
     os._exit(126)

@@ -99,6 +99,8 @@ def _counters(summary: dict[str, Any]) -> list[str]:
             continue
         share = event["running_share"]
         part = f" ({100 * share:.0f} % of the time)" if share is not None and share < 0.995 else ""
+        if event["reason"]:  # counted, but not all of it
+            part += f" ({event['reason'].partition(':')[0]})"
         counted.append(f"{name} {event['total']}{part}")
     lines = []
     if counted:

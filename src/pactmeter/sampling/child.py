@@ -100,6 +100,8 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
     power = Power(devices, min(POLL_PERIOD_S, config.measure_period_s))
     counting = Counting(counters, config.perf_measure_period_s)
     problems += _event_problems(config, counters)
+    if not devices and not counting.anything and sampled_by is None:
+        problems.append("no power source and no event could be opened: pactmeter doctor says why")
     about = {
         "command": message.get("command"),
         "config": message["config"],
@@ -164,8 +166,8 @@ def _open(devices: list[Device], *, must_psu: bool) -> tuple[list[Device], list[
 
 
 def _event_problems(config: RunConfig, counters: Counters) -> list[str]:
-    """Events asked for by name that are known, but not to be had here."""
-    if not config.events_asked:
+    """Events, or a scope, asked for by name that are known, but not to be had here."""
+    if not config.events_asked and config.scope == "tree":
         return []
     return [
         f"event {event['name']} is not counted: {event['reason']}"

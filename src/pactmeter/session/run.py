@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
+import shutil
 import sys
 import threading
 import warnings
@@ -209,7 +211,10 @@ class Run:
         ready = self._sampler.ready
         if ready["file"] != ready["wanted"]:
             wanted, file = short_path(ready["wanted"]), short_path(ready["file"])
-            self._tell(f"PACT: another run is writing {wanted}; this one is in {file}")
+            who = "another run is writing"
+            if os.environ.get("PACTMETER_RUN") == ready["wanted"]:
+                who = "`pactmeter run`, which measures this program, is writing"
+            self._tell(f"PACT: {who} {wanted}; this run is in {file}")
         for text in ready["warnings"]:
             self._tell(f"PACT: {text}")
 
@@ -223,7 +228,7 @@ def warn(text: str) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     try:
-        warnings.warn(text, RuntimeWarning, stacklevel=level - 1)
+        warnings.warn(text, RuntimeWarning, stacklevel=level)
     except Exception:  # noqa: BLE001  an error of a filter, of a closed standard error
         say(text)
 
@@ -324,9 +329,11 @@ def _report(run: Run, *, quiet: bool = False) -> None:
 
 def _command() -> str:
     """How the command line is called here: by name where installed, else by its folder."""
-    if Path(sys.executable).with_name("pactmeter").exists():
+    if shutil.which("pactmeter"):
         return "pactmeter"
-    return f"python {short_path(_PACKAGE)}"
+    script = Path(sys.executable).with_name("pactmeter")
+    words = [script] if script.exists() else [sys.executable, _PACKAGE]
+    return shlex.join(map(short_path, words))
 
 
 def _forked() -> None:
