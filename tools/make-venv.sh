@@ -19,5 +19,10 @@ if "$python" -m pip --version >/dev/null 2>&1; then
     exec "$python" -m pip -q --python "$folder/bin/python" install pip
 fi
 echo "this Python can make no virtual environment (no ensurepip, no pip)" >&2
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing the Debian package python3-venv" >&2
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null
+    exec "$python" -m venv "$folder"
+fi
 echo "  fix: sudo apt-get install python3-venv" >&2
 exit 1
