@@ -56,13 +56,13 @@ $(VENV)/pip.stamp:
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 	@echo "setting up $(VENV) (once) ..."
-	@$(BIN)/python -m pip install -q -e '.[nvml,workloads]' -r requirements-psu.txt
+	@$(BIN)/python -m pip install -q --use-pep517 -e '.[nvml,workloads]' -r requirements-psu.txt
 	@$(BIN)/python -m pip install -q --no-deps $(LIQUIDCTL)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 	@echo "setting up $(VENV) for development (once) ..."
-	@$(BIN)/python -m pip install -q -e '.[nvml,report,workloads,hdf5,parquet,dev]' \
+	@$(BIN)/python -m pip install -q --use-pep517 -e '.[nvml,report,workloads,hdf5,parquet,dev]' \
 		-r requirements-psu.txt
 	@$(BIN)/python -m pip install -q --no-deps $(LIQUIDCTL)
 	@touch $@
