@@ -215,6 +215,19 @@ def test_two_names_with_the_same_sidecars_are_not_used_at_once(tmp_path):
     os.close(second)
 
 
+def test_an_earlier_run_keeps_its_sidecars_from_a_name_that_has_the_same(tmp_path):
+    earlier, fd = start(tmp_path / "run.csv")
+    os.close(fd)
+    used = {"schema": 1, "used": {"file": str(earlier.power)}}
+    earlier.manifest.write_text(json.dumps(used))
+    (tmp_path / "other").mkdir()  # a folder of the stem's name is no run
+    for name, got in (("run", "run-2"), ("other.csv", "other.csv")):
+        files, fd = claim(RunFiles(tmp_path / name))
+        os.close(fd)
+        assert files.power.name == got
+    assert json.loads(earlier.manifest.read_text()) == used
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("{", "cannot read"), ("[]", "not a manifest"), ('{"schema": 99}', "newer PACT")],

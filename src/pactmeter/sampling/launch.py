@@ -109,7 +109,7 @@ class SamplerProcess:
         if answer["type"] == "ready":
             return answer
         text = self._stderr_text()
-        self._let_go()
+        self.let_go()
         if "error" in answer and not text:
             raise from_dict(answer)
         raise SamplerError(
@@ -159,21 +159,17 @@ class SamplerProcess:
         until_s = now_s() + REPORT_S
         if self._send(REPORT_S):
             self._hear("report", 0, until_s - now_s())
-        self._let_go()
+        self.let_go()
         return self.report
-
-    def disown(self) -> None:
-        """Let go of the sampler in a forked child, whose parent goes on with it."""
-        self._let_go()
 
     def last_words(self) -> str:
         """Return the last line the sampler wrote to its standard error, if any."""
         return (self._stderr_text().splitlines() or [""])[-1]
 
-    def _let_go(self) -> None:
-        """Close our end; a sampler that still runs then closes the run by itself."""
-        if self.alive or self._stderr >= 0:
-            self.alive = False
+    def let_go(self) -> None:
+        """Close our end: in a forked child the parent goes on with it, else it ends by itself."""
+        self.alive = False
+        if self._stderr >= 0:
             self._link.close()
             os.close(self._stderr)
             self._stderr = -1

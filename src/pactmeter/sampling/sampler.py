@@ -207,6 +207,7 @@ class Sampler:
         if window.read_s is not None and now >= window.due_s + self._grace_s:
             self._close_row()
         if now >= self._flush_s + FLUSH_S:
+            self._power.digest()
             self._flush()
 
     def _close_row(self) -> None:
@@ -232,7 +233,6 @@ class Sampler:
 
     def _flush(self) -> None:
         self._flush_s = now_s()
-        self._power.digest()
         regions, self._regions = self._regions, []
         self._record.add_regions(regions)
         self._record.add_counters(self._counting.lines())

@@ -175,7 +175,7 @@ class Run:
         """Forget the run in a forked child: it is its parent's."""
         self._lock = threading.RLock()  # the parent's may have been held by another thread
         if self._sampler is not None:
-            self._sampler.disown()
+            self._sampler.let_go()
         self._sampler = None
         self._given_up = True
 
@@ -246,6 +246,8 @@ def say(text: str) -> None:
 
 _runs: dict[RunConfig, Run] = {}
 _inside: set[RunConfig] = set()
+_arranged: set[int] = set()
+"""Process ids: a forked child inherits its parent's entry and has yet to make its own."""
 _runs_lock = threading.RLock()  # a signal handler may come while its own thread holds it
 
 
@@ -276,6 +278,9 @@ def _close_idle() -> None:
 
 def _at_exit() -> None:
     """Have the runs closed at the end of this process, whichever way it ends by itself."""
+    if os.getpid() in _arranged:
+        return
+    _arranged.add(os.getpid())
     atexit.register(_close_all)
     # workers of multiprocessing leave without atexit, but run finalizers of their own
     if "multiprocessing.util" in sys.modules:

@@ -116,7 +116,7 @@ def claim(wanted: RunFiles) -> tuple[RunFiles, int]:
     with _claiming(wanted.power.parent):
         for number in range(1, 1000):
             files = wanted if number == 1 else wanted.with_suffix(f"-{number}")
-            if not any(map(is_live, (files.power, *files.namesakes))):
+            if not _is_taken(files):
                 _set_aside(files)
                 return files, _create_locked(files.power)
     raise FileError(f"a thousand runs are writing to {wanted.power}", "name another file")
@@ -142,6 +142,17 @@ def _claiming(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def _is_taken(files: RunFiles) -> bool:
+    """Whether a run is being written here, or the sidecars are those of another power file."""
+    if any(map(is_live, (files.power, *files.namesakes))):
+        return True
+    try:
+        owner = read_manifest(files.manifest)["used"]["file"]
+    except (FileError, KeyError, TypeError):
+        return False
+    return any(str(one) == owner and _exists(one) for one in files.namesakes)
 
 
 def _create_locked(power: Path) -> int:
