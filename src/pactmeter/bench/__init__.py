@@ -1,0 +1,1 @@
+"""The emulated machine: known joules in, presented to unmodified client libraries."""
