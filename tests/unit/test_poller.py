@@ -8,7 +8,7 @@ import pytest
 from pactmeter.clock import now_s
 from pactmeter.errors import CounterResetError, DeviceError, ReadError
 from pactmeter.model.channel import Channel, Kind
-from pactmeter.sampling import poller as module
+from pactmeter.sampling import polling as module
 from pactmeter.sampling.poller import Poller
 from pactmeter.units import Unit
 
@@ -73,7 +73,7 @@ def test_nothing_is_read_before_a_call_and_after_it_rests(polled):
     assert device.reads == 0
     poller.begin(1, now_s())
     device.wait(4)
-    poller.end()
+    poller.end(now_s())
     until_resting(poller)
     after = device.reads
     threading.Event().wait(0.05)
@@ -85,7 +85,7 @@ def test_a_call_has_an_edge_at_both_ends_and_polls_on_its_grid_and_a_tail(polled
     start = now_s()
     poller.begin(7, start)
     device.wait(6)
-    poller.end()
+    poller.end(now_s())
     assert poller.wait_edge(now_s() + 2)
     until_resting(poller)
     batches = list(poller.batches)
@@ -106,7 +106,7 @@ def test_a_failed_read_has_no_value_but_a_reason_and_the_next_is_good(polled):
     device, poller = polled(read)
     poller.begin(1, now_s())
     device.wait(6)
-    poller.end()
+    poller.end(now_s())
     until_resting(poller)
     batches = list(poller.batches)
     assert [batch.reason for batch in batches if batch.values is None] == ["no answer"]
@@ -146,7 +146,7 @@ def test_a_device_that_hangs_holds_nobody_up(polled):
     poller.begin(1, now_s())
     device.wait(1)
     before = now_s()
-    poller.end()
+    poller.end(now_s())
     assert not poller.wait_edge(before + 0.02)
     poller.begin(2, now_s())
     assert now_s() - before < 1.0

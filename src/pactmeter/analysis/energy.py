@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 ALIAS_PCT = {True: 0.8, False: 1.1}
 """Half-width of the aliasing of a sampled gauge, in percent, at 5 Hz and faster / slower: the
 largest errors left in simulations of a training-like load over ten minutes."""
+_LEAST_PAIRS = 10
+"""From so many polls on, their own differences say what lies between them."""
+_LAG_DOUBT = 0.25
+"""Standard uncertainty of a lag correction, as a share of it: a Type B judgement."""
 
 
 def energies(run: RecordedRun) -> list[Energy]:
@@ -46,6 +50,7 @@ def energy(run: RecordedRun, channel: Channel) -> Energy:
     duration_s = run.duration_s
     covered_s = min(covered_s, duration_s)
     about = run.about(channel.name)
+    lag = about.get("lag") or {}
     noted = [g for g in run.manifest.get("gaps", []) if channel.name in g.get("channels", ())]
     result = Energy(
         channel=channel.name,
@@ -53,7 +58,7 @@ def energy(run: RecordedRun, channel: Channel) -> Energy:
         domain=channel.domain,
         origin=channel.origin,
         synthetic=channel.synthetic,
-        energy_j=before_j,
+        energy_j=before_j + float(lag.get("energy_j", 0.0)),
         covered_s=covered_s,
         gap_s=max(0.0, duration_s - covered_s),
         gaps=max(gaps, len(noted)),
@@ -63,7 +68,31 @@ def energy(run: RecordedRun, channel: Channel) -> Energy:
     poll_period_s = float(about.get("poll_period_s") or 0.1)
     update_s = channel.update_period_s or about.get("seen_update_period_s") or poll_period_s
     calls = max(1, int(run.manifest.get("calls") or 1))
-    return result.with_budget(_budget(result, channel, poll_period_s, float(update_s), calls))
+    items = _budget(result, channel, poll_period_s, float(update_s), calls)
+    if items and channel.kind is Kind.POWER:
+        items += (_sampling(result, about.get("roughness"), poll_period_s),)
+        if lag:
+            basis = f"a quarter of the correction by {lag['energy_j']:.3g} J"
+            u_j = abs(float(lag["energy_j"])) * _LAG_DOUBT
+            items += (BudgetItem("lag", u_j, f"{basis}, tau {lag['tau_s']:g} s"),)
+    return result.with_budget(items)
+
+
+def _sampling(
+    result: Energy, roughness: dict[str, float] | None, poll_period_s: float
+) -> BudgetItem:
+    """Return what lies between the polls, from how much they differ.
+
+    Each poll stands for its period as an independent draw would, with the variance that is half
+    the mean square of successive differences (von Neumann 1941). That is too much for a load that
+    the polls resolve. What repeats with the very period of the polls cannot be seen so.
+    """
+    if not roughness or roughness["pairs"] < _LEAST_PAIRS:
+        alias = ALIAS_PCT[poll_period_s <= 0.2] / 100
+        return BudgetItem("sampling", alias * result.energy_j / math.sqrt(3), "alias bound")
+    variance_w2 = roughness["square_w2"] / roughness["pairs"] / 2
+    u_j = math.sqrt(result.covered_s * poll_period_s * variance_w2)
+    return BudgetItem("sampling", u_j, f"differences of {roughness['pairs']} pairs of polls")
 
 
 def _budget(
@@ -84,10 +113,6 @@ def _budget(
         if channel.resolution:
             step_j = channel.resolution * result.covered_s / math.sqrt(12)
             items.append(BudgetItem("resolution", step_j, "step / sqrt(12), the same all along"))
-        alias = ALIAS_PCT[poll_period_s <= 0.2] / 100
-        items.append(
-            BudgetItem("sampling", alias * result.energy_j / math.sqrt(3), "alias bound / sqrt(3)")
-        )
     elif channel.resolution:
         step_j = channel.resolution * math.sqrt(calls / 6)
         items.append(BudgetItem("resolution", step_j, "difference of two readings, in each call"))

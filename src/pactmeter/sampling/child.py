@@ -17,7 +17,7 @@ from pactmeter.errors import PactError
 from pactmeter.kernel.process import open_pidfd, raise_priority, set_name
 from pactmeter.sampling.counting import Counting
 from pactmeter.sampling.link import Link
-from pactmeter.sampling.poller import POLL_PERIOD_S
+from pactmeter.sampling.polling import POLL_PERIOD_S
 from pactmeter.sampling.power import Power
 from pactmeter.sampling.record import Record, about_host
 from pactmeter.sampling.sampler import Sampler

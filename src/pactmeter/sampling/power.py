@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.clock import now_s
 from pactmeter.model.channel import Channel, Kind
 from pactmeter.sampling.poller import Poller
-from pactmeter.sampling.series import NOTHING, CounterSeries, GaugeSeries, Slice
+from pactmeter.sampling.series import NOTHING, CounterSeries, GaugeSeries, Roughness, Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from pactmeter.sampling.poller import Batch
+    from pactmeter.sampling.lag import Lag
+    from pactmeter.sampling.polling import Batch
     from pactmeter.sensors.base import Device
     from pactmeter.store.table import Cell
 
@@ -52,11 +54,39 @@ class _Watched:
     series: GaugeSeries | CounterSeries | None = None
     row: Slice = NOTHING
     steps: _Steps = field(default_factory=_Steps)
+    roughness: Roughness = field(default_factory=Roughness)
+    lags: list[Lag] = field(default_factory=list)
 
     def begin(self, start_s: float) -> None:
-        counter = self.channel.kind is Kind.ENERGY
-        self.series = CounterSeries(start_s) if counter else GaugeSeries(start_s)
+        if self.channel.kind is Kind.ENERGY:
+            self.series = CounterSeries(start_s)
+        else:
+            self.series = GaugeSeries(start_s, self.channel.resolution or 0.0)
         self.steps.changed_s = None
+
+    def end(self) -> None:
+        """The call's polls are all in: keep what they say of the sensor."""
+        if isinstance(self.series, GaugeSeries) and self.channel.kind is Kind.POWER:
+            self.roughness += self.series.roughness
+            if lag := self.series.lag:
+                self.lags.append(lag)
+        self.series = None
+
+    @property
+    def about_sensor(self) -> dict[str, Any]:
+        """What the polls of all calls say of a gauge, for the manifest."""
+        rough, lags = self.roughness, self.lags
+        return {
+            "seen_update_period_s": self.steps.period_s,
+            "roughness": asdict(rough) if rough.pairs else None,
+            "lag": {
+                "calls": len(lags),
+                "tau_s": round(statistics.median(lag.tau_s for lag in lags), 4),
+                "energy_j": math.fsum(lag.energy_j for lag in lags),
+            }
+            if lags
+            else None,
+        }
 
     def take(self, time_s: float) -> None:
         """Add what is known up to this time to the row under way, and let its polls go."""
@@ -78,8 +108,13 @@ class _Watched:
 class Power:
     """All devices of a run, each polled by a thread of its own."""
 
-    def __init__(self, devices: Sequence[Device], period_s: float) -> None:
-        self._pollers = [Poller(device, period_s) for device in devices]
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        period_s: float,
+        poller: Callable[[Device, float], Poller] = Poller,
+    ) -> None:
+        self._pollers = [poller(device, period_s) for device in devices]
         self._period_s = period_s
         self._watched = [[_Watched(c) for c in device.channels] for device in devices]
         self._call = 0
@@ -103,7 +138,7 @@ class Power:
                 "device": poller.device.name,
                 "columns": list(w.channel.columns),
                 "poll_period_s": self._period_s,
-                "seen_update_period_s": w.steps.period_s,
+                **w.about_sensor,
             }
             for poller, watched in zip(self._pollers, self._watched, strict=True)
             for w in watched
@@ -121,7 +156,7 @@ class Power:
         """The call has ended: ask for the closing edge and wait at most so long for it."""
         self._end_s = end_s
         for poller in self._pollers:
-            poller.end()
+            poller.end(end_s)
         until_s = now_s() + wait_s
         for poller in self._pollers:
             poller.wait_edge(until_s)
@@ -150,7 +185,7 @@ class Power:
         cells = [cell for w in self._all() for cell in w.cells(time_s)]
         if final:
             for w in self._all():
-                w.series = None
+                w.end()
         return cells
 
     def digest(self) -> None:

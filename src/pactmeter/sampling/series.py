@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from pactmeter.sampling.lag import Lag, lag_of
+
 
 @dataclass(frozen=True, slots=True)
 class Poll:
@@ -58,6 +60,33 @@ class Slice:
 NOTHING = Slice(0.0, 0.0, 0)
 
 
+@dataclass(slots=True)
+class Roughness:
+    """How much a gauge changes from one good poll to the next.
+
+    Attributes:
+        pairs: Number of such pairs.
+        square_w2: Sum of the squared differences, in square watts.
+    """
+
+    pairs: int = 0
+    square_w2: float = 0.0
+
+    def add(self, first: float, second: float) -> None:
+        """Take in two polls that follow each other."""
+        self.pairs += 1
+        self.square_w2 += (second - first) ** 2
+
+    def __iadd__(self, other: Roughness) -> Roughness:
+        self.pairs += other.pairs
+        self.square_w2 += other.square_w2
+        return self
+
+
+_OPENING_POLLS = 5
+"""The edge of a call and so many polls less one after it show how fast a sensor follows."""
+
+
 class _Series:
     """What gauge and counter share: polls in order of time, an end, sums since the last cut."""
 
@@ -93,29 +122,47 @@ class GaugeSeries(_Series):
     its edges. A failed poll leaves its own time uncovered.
     """
 
-    def __init__(self, start_s: float) -> None:
+    def __init__(self, start_s: float, step: float = 0.0) -> None:
         super().__init__(start_s)
+        self._step = step
         self._last: Poll | None = None
         self._reached_s = start_s
-        self._edges: list[float] = []
+        self._opening: list[Poll] = []
+        self._closing: list[Poll] = []
+        self.roughness = Roughness()
 
     def add_edge(self, poll: Poll) -> None:
         """Take in the poll of the opening or closing edge."""
-        if poll.value is not None:
-            self._edges.append(poll.value)
+        edge = self._closing if self._opening else self._opening
+        edge.append(poll)
 
     def end(self, time_s: float) -> None:
         """Leave out what was polled after the call's end."""
         super().end(time_s)
         while self._polls and self._polls[-1].time_s >= time_s:
-            self.add_edge(self._polls.pop())
+            self._closing.append(self._polls.pop())
+        self._closing.sort(key=lambda poll: poll.time_s)
+        self._opening = [poll for poll in self._opening if poll.time_s < time_s]
 
     def add(self, poll: Poll) -> None:
         """Take in a poll, in order of time."""
         if self._end_s is not None and poll.time_s >= self._end_s:
-            self.add_edge(poll)
+            self._closing.append(poll)
         else:
             super().add(poll)
+            if len(self._opening) < _OPENING_POLLS:
+                self._opening.append(poll)
+
+    @property
+    def lag(self) -> Lag | None:
+        """What a sensor that lags still owes, once the call has ended and its polls are in."""
+        if self._end_s is None:
+            return None
+        inside = [poll for poll in self._opening[1:] if poll.value is not None][:1]
+        if inside and self._last is not None and self._last.value is not None:
+            inside.append(self._last)
+        times_s = self._start_s, self._end_s
+        return lag_of(self._opening, inside, self._closing, times_s, self._step)
 
     def cut(self, time_s: float) -> Slice:
         """Return what is known up to this time and was not returned before."""
@@ -133,8 +180,9 @@ class GaugeSeries(_Series):
             self._stand(last.time_s, min(middle, last.time_s + reach_s, time_s), last.value)
         if following is not None and self._last is not None:
             self._stand(max(middle, following.time_s - following.reach_s), time_s, following.value)
-        if final and self._last is None and self._edges:
-            self._stand(self._start_s, time_s, sum(self._edges) / len(self._edges))
+        edges = [p.value for p in (*self._opening[:1], *self._closing[:1]) if p.value is not None]
+        if final and self._last is None and edges:
+            self._stand(self._start_s, time_s, sum(edges) / len(edges))
             self._good += 1
         return self._take()
 
@@ -146,6 +194,8 @@ class GaugeSeries(_Series):
             self._stand(max(self._start_s, poll.time_s - 2 * poll.reach_s), poll.time_s, poll.value)
         else:
             last = self._last
+            if last.value is not None and poll.value is not None:
+                self.roughness.add(last.value, poll.value)
             middle = (last.time_s + poll.time_s) / 2
             self._stand(last.time_s, min(middle, last.time_s + last.reach_s), last.value)
             self._stand(max(middle, poll.time_s - poll.reach_s), poll.time_s, poll.value)
