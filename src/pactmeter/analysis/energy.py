@@ -29,7 +29,8 @@ def energies(run: RecordedRun) -> list[Energy]:
 def energy(run: RecordedRun, channel: Channel) -> Energy:
     """Return the energy of one channel over all calls of the run.
 
-    The energy is that of the covered time alone; nothing is filled in for gaps.
+    The energy is that of the covered time alone; nothing is filled in for gaps. What a lagging
+    sensor still owed is added, what a stuck one repeated is taken back.
     """
     watts, joules, polls = (run.columns.get(name, []) for name in channel.columns)
     covered_s = 0.0
@@ -48,9 +49,9 @@ def energy(run: RecordedRun, channel: Channel) -> Energy:
         covered_s += (total_j - before_j) / mean_w if mean_w > 0 else window_s
         before_j = total_j
     duration_s = run.duration_s
-    covered_s = min(covered_s, duration_s)
     about = run.about(channel.name)
-    lag = about.get("lag") or {}
+    lag, back = about.get("lag") or {}, about.get("taken_back") or {}
+    covered_s = min(covered_s, duration_s) - float(back.get("covered_s", 0.0))
     noted = [g for g in run.manifest.get("gaps", []) if channel.name in g.get("channels", ())]
     result = Energy(
         channel=channel.name,
@@ -58,7 +59,7 @@ def energy(run: RecordedRun, channel: Channel) -> Energy:
         domain=channel.domain,
         origin=channel.origin,
         synthetic=channel.synthetic,
-        energy_j=before_j + float(lag.get("energy_j", 0.0)),
+        energy_j=before_j + lag.get("energy_j", 0.0) - back.get("energy_j", 0.0),
         covered_s=covered_s,
         gap_s=max(0.0, duration_s - covered_s),
         gaps=max(gaps, len(noted)),

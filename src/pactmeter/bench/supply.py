@@ -20,8 +20,8 @@ _DROOP_PCT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
-    """Losses over load, as shares of the rated power: ``fixed + linear*x + square*x^2 + cube*x^3``.
+class _Losses:
+    """_Losses over load, as shares of the rated power: ``fixed + linear*x + square*x^2 + cube*x^3``.
 
     A shape of its own, so that the product's quadratic cannot be right by construction.
     """
@@ -31,14 +31,14 @@ class Losses:
     square: float
     cube: float
 
-    def at(self, load: float) -> float:
+    def at(self, share: float) -> float:
         """Return the losses at a load, both as shares of the rated power."""
-        return self.fixed + load * (self.linear + load * (self.square + load * self.cube))
+        return self.fixed + share * (self.linear + share * (self.square + share * self.cube))
 
 
 # 115 V: 86.1 / 90.7 / 92.7 / 91.0 % at 10/20/50/100 % load, Platinum; a Gold supply loses 1.3 times
 # as much. At 230 V a sixth less is lost.
-_PLATINUM = Losses(0.0125, 0.033, 0.031, 0.022)
+_PLATINUM = _Losses(0.0125, 0.033, 0.031, 0.022)
 _GOLD_FACTOR = 1.3
 _PER_VOLT = 1.0 / 6.0 / 115.0
 
@@ -72,7 +72,7 @@ class Supply:
         self._rails = _CORSAIR_RAILS if corsair else _NZXT_RAILS
         factor = (1.0 if corsair else _GOLD_FACTOR) * (1.0 - _PER_VOLT * (input_v - 115.0))
         base = _PLATINUM
-        self._losses = Losses(
+        self._losses = _Losses(
             base.fixed * factor, base.linear * factor, base.square * factor, base.cube * factor
         )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.clock import now_s
 from pactmeter.model.channel import Channel, Kind
 from pactmeter.sampling.poller import Poller
 from pactmeter.sampling.series import NOTHING, CounterSeries, GaugeSeries, Roughness, Slice
+from pactmeter.sampling.stuck import StuckWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class _Watched:
     steps: _Steps = field(default_factory=_Steps)
     roughness: Roughness = field(default_factory=Roughness)
     lags: list[Lag] = field(default_factory=list)
+    taken_back: Slice = NOTHING
 
     def begin(self, start_s: float) -> None:
         if self.channel.kind is Kind.ENERGY:
@@ -72,10 +74,15 @@ class _Watched:
                 self.lags.append(lag)
         self.series = None
 
+    def take_back(self, since_s: float) -> None:
+        """What was read after this time is not to be believed: rows may hold it already."""
+        if self.series is not None:
+            self.taken_back += self.series.take_back(since_s)
+
     @property
     def about_sensor(self) -> dict[str, Any]:
         """What the polls of all calls say of a gauge, for the manifest."""
-        rough, lags = self.roughness, self.lags
+        rough, lags, back = self.roughness, self.lags, self.taken_back
         return {
             "seen_update_period_s": self.steps.period_s,
             "roughness": asdict(rough) if rough.pairs else None,
@@ -85,6 +92,9 @@ class _Watched:
                 "energy_j": math.fsum(lag.energy_j for lag in lags),
             }
             if lags
+            else None,
+            "taken_back": {"energy_j": back.energy_j, "covered_s": back.covered_s}
+            if back.covered_s
             else None,
         }
 
@@ -119,6 +129,7 @@ class Power:
         self._watched = [[_Watched(c) for c in device.channels] for device in devices]
         self._call = 0
         self._end_s: float | None = None
+        self._stuck = StuckWatch(devices, period_s)
         self._failing: dict[int, dict[str, Any]] = {}  # by identity: names may repeat
         self.gaps: list[dict[str, Any]] = []
         """Closed and open gaps: device, channels, start_s, end_s (monotonic), reason."""
@@ -147,6 +158,7 @@ class Power:
     def begin(self, call: int, start_s: float) -> None:
         """A call starts."""
         self._call, self._end_s = call, None
+        self._stuck.begin()
         for watched in self._all():
             watched.begin(start_s)
         for poller in self._pollers:
@@ -195,11 +207,29 @@ class Power:
             w.take(now_s() - 3 * self._period_s)
 
     def _take_polls(self) -> None:
-        for poller, watched in zip(self._pollers, self._watched, strict=True):
+        taken: list[tuple[float, int, Batch]] = []
+        for index, poller in enumerate(self._pollers):
             while poller.batches:
                 batch = poller.batches.popleft()
                 if batch.call == self._call:
-                    self._feed(poller, watched, batch)
+                    taken.append((batch.time_s, index, batch))
+        for _, index, batch in sorted(taken, key=lambda one: one[:2]):
+            self._feed(index, self._believed(index, batch))
+
+    def _believed(self, index: int, batch: Batch) -> Batch:
+        """Return the poll, without its values if the device is stuck."""
+        if batch.edge or (self._end_s is not None and batch.time_s >= self._end_s):
+            return batch
+        stuck = self._stuck.stuck_since(index, batch)
+        if stuck is None:
+            return batch
+        since_s, reason = stuck
+        device = self._pollers[index].device
+        if id(device) not in self._failing:
+            self._open_gap(device, since_s, reason)
+            for w in self._watched[index]:
+                w.take_back(since_s)
+        return replace(batch, values=None, reason=reason)
 
     def close(self) -> None:
         """Stop all threads; one that hangs in its device is left behind (it is a daemon)."""
@@ -209,8 +239,8 @@ class Power:
     def _all(self) -> list[_Watched]:
         return [w for watched in self._watched for w in watched]
 
-    def _feed(self, poller: Poller, watched: list[_Watched], batch: Batch) -> None:
-        for index, w in enumerate(watched):
+    def _feed(self, device_index: int, batch: Batch) -> None:
+        for index, w in enumerate(self._watched[device_index]):
             poll = batch.poll(index, self._period_s)
             if w.series is not None:
                 if batch.edge:
@@ -218,7 +248,7 @@ class Power:
                 else:
                     w.series.add(poll)
             w.steps.see(poll.time_s, poll.value)
-        self._note_gap(poller.device, batch)
+        self._note_gap(self._pollers[device_index].device, batch)
 
     def _note_gap(self, device: Device, batch: Batch) -> None:
         if self._end_s is not None and batch.time_s >= self._end_s:
@@ -230,18 +260,21 @@ class Power:
                 del self._failing[id(device)]
             return
         if gap is None:
-            gap = {
-                "device": device.name,
-                "channels": [channel.name for channel in device.channels],
-                "start_s": batch.time_s,
-                "end_s": None,
-                "reason": batch.reason,
-            }
-            self._failing[id(device)] = gap
-            if len(self.gaps) < _MOST_GAPS:
-                self.gaps.append(gap)
-            else:
-                self.gaps_left_out += 1
+            self._open_gap(device, batch.time_s, batch.reason)
+
+    def _open_gap(self, device: Device, start_s: float, reason: str | None) -> None:
+        gap = {
+            "device": device.name,
+            "channels": [channel.name for channel in device.channels],
+            "start_s": start_s,
+            "end_s": None,
+            "reason": reason,
+        }
+        self._failing[id(device)] = gap
+        if len(self.gaps) < _MOST_GAPS:
+            self.gaps.append(gap)
+        else:
+            self.gaps_left_out += 1
 
     def _end_gaps(self, time_s: float) -> None:
         """A gap ends with its call: the pause that follows is none."""

@@ -8,7 +8,7 @@ adds nothing.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pactmeter.sampling.lag import Lag, lag_of
 
@@ -72,10 +72,10 @@ class Roughness:
     pairs: int = 0
     square_w2: float = 0.0
 
-    def add(self, first: float, second: float) -> None:
+    def add(self, first_w: float, second_w: float) -> None:
         """Take in two polls that follow each other."""
         self.pairs += 1
-        self.square_w2 += (second - first) ** 2
+        self.square_w2 += (second_w - first_w) ** 2
 
     def __iadd__(self, other: Roughness) -> Roughness:
         self.pairs += other.pairs
@@ -164,6 +164,21 @@ class GaugeSeries(_Series):
         times_s = self._start_s, self._end_s
         return lag_of(self._opening, inside, self._closing, times_s, self._step)
 
+    def take_back(self, since_s: float) -> Slice:
+        """Return what was accounted for after a poll that turned out to be the last good one.
+
+        The polls after it repeat its value.
+        """
+        self._polls = deque(
+            replace(poll, value=None) if poll.time_s > since_s else poll for poll in self._polls
+        )
+        last = self._last
+        if last is None or last.value is None:
+            return NOTHING
+        self._last = replace(last, value=None)
+        span_s = max(0.0, self._reached_s - (since_s + last.reach_s / 1.5))
+        return Slice(last.value * span_s, span_s, 0)
+
     def cut(self, time_s: float) -> Slice:
         """Return what is known up to this time and was not returned before."""
         final = self._end_s is not None and time_s >= self._end_s
@@ -226,6 +241,7 @@ class CounterSeries(_Series):
         self._last: Poll | None = None
         self._done_s = start_s
         self._done_j = 0.0
+        self._is_cut_off = False
 
     def add_edge(self, poll: Poll) -> None:
         """A counter is read at its edges as anywhere else."""
@@ -234,7 +250,15 @@ class CounterSeries(_Series):
     def add(self, poll: Poll) -> None:
         """Take in a poll, in order of time; a failed one is bridged by the next."""
         if poll.value is not None:
-            super().add(poll)
+            super().add(replace(poll, lost=True) if self._is_cut_off else poll)
+            self._is_cut_off = False
+
+    def take_back(self, since_s: float) -> Slice:
+        """Return what was accounted for since a counter stood still; it starts anew after that."""
+        self._polls = deque(poll for poll in self._polls if poll.time_s <= since_s)
+        self._is_cut_off = True
+        span_s = max(0.0, self._done_s - since_s)
+        return Slice(0.0, span_s, 0)
 
     def cut(self, time_s: float) -> Slice:
         """Return what is known up to this time and was not returned before."""

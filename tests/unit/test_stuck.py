@@ -1,0 +1,122 @@
+"""A device that repeats itself while the machine moves: its readings are taken back."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pactmeter.bench.loads import Span, pieces
+from pactmeter.bench.timeline import Timeline
+from pactmeter.model.channel import Channel, Domain, Kind
+from pactmeter.units import Unit
+from support.virtual import VirtualRun
+from unit.psu_fakes import ManualClock
+
+
+class Gauge:
+    """A supply's total in steps of 2 W, which stands still for a while."""
+
+    def __init__(self, line, clock, frozen=(0.0, 0.0), step_w=2.0):
+        self.name = "supply"
+        self.channels = (
+            Channel("psu.dc_output", Unit.WATT, Kind.POWER, "-", Domain.DC, resolution=step_w),
+        )
+        self.line, self.clock, self.frozen, self.step_w = line, clock, frozen, step_w
+
+    def open(self):
+        pass
+
+    def close(self):
+        pass
+
+    def read(self):
+        at_s = self.clock()
+        from_s, to_s = self.frozen
+        power_w = self.line.power_w(from_s if from_s <= at_s < to_s else at_s)
+        return (self.step_w * round(power_w / self.step_w),)
+
+
+class Counter:
+    """An energy counter that is updated now and then."""
+
+    def __init__(self, line, clock, update_s=0.001, frozen=(0.0, 0.0), name="processor"):
+        self.name = name
+        self.channels = (
+            Channel(
+                "cpu.package0",
+                Unit.JOULE,
+                Kind.ENERGY,
+                "-",
+                Domain.PACKAGE,
+                update_period_s=update_s,
+            ),
+        )
+        self.line, self.clock, self.update_s, self.frozen = line, clock, update_s, frozen
+
+    open = close = lambda self: None
+
+    def read(self):
+        at_s = self.clock() // self.update_s * self.update_s
+        from_s, to_s = self.frozen
+        return (self.line.energy_j(0.0, from_s if from_s <= at_s < to_s else at_s),)
+
+
+def run(spec, *, frozen=(0.0, 0.0), counter_frozen=(0.0, 0.0), update_s=0.001, seed=0, call_s=30.0):
+    clock = ManualClock()
+    line = Timeline(pieces(spec, Span(60.0, 400.0), seed))
+    supply = Gauge(line, clock, frozen)
+    counter = Counter(line, clock, update_s, counter_frozen)
+    measured = VirtualRun([supply, counter], clock)
+    measured.call(call_s)
+    return measured, line
+
+
+def truth_j(line, *windows):
+    return sum(line.energy_j(a, b) for a, b in windows)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 99), for_s=st.floats(4.0, 20.0))
+def test_what_a_stuck_supply_repeats_is_no_energy_and_no_coverage(seed, for_s):
+    measured, line = run("bursts+noise:8", frozen=(105.0, 105.0 + for_s), seed=seed)
+    energy = measured.energies()["psu.dc_output"]
+    # polls just before and after may have the same code: a few more
+    assert for_s - 0.11 < energy.gap_s < for_s + 0.45
+    known_j = truth_j(line, (100.0, 105.0), (105.0 + for_s, 130.0))
+    assert energy.energy_j == pytest.approx(known_j, abs=0.45 * 400 + 0.02 * known_j)
+    (gap,) = measured.power.gaps
+    assert "stuck" in gap["reason"]
+
+
+def test_a_stuck_supply_is_found_in_a_training_within_one_poll():
+    measured, _ = run("training", frozen=(110.03, 120.03))
+    energy = measured.energies()["psu.dc_output"]
+    assert energy.gap_s == pytest.approx(10.0, abs=0.1)
+    assert energy.gaps == 1
+
+
+def test_a_counter_that_stands_still_is_a_gap_and_what_follows_is_not_doubled():
+    measured, line = run("training", counter_frozen=(110.0, 120.0))
+    energy = measured.energies()["cpu.package0"]
+    assert energy.gap_s == pytest.approx(10.0, abs=0.15)
+    known_j = truth_j(line, (100.0, 110.0), (120.0, 130.0))
+    assert energy.energy_j == pytest.approx(known_j, rel=0.02)
+
+
+@pytest.mark.parametrize("update_s", [0.001, 0.02, 0.1])
+@pytest.mark.parametrize(
+    "spec", ["steady:61", "steady:300", "steady:100+noise:1", "idle", "training"]
+)
+def test_a_code_that_repeats_for_a_reason_is_kept(spec, update_s):
+    measured, line = run(spec, update_s=update_s, call_s=60.0)
+    assert measured.power.gaps == []
+    for energy in measured.energies().values():
+        assert energy.coverage > 0.995
+        assert energy.energy_j == pytest.approx(truth_j(line, (100.0, 160.0)), rel=0.03)
+
+
+def test_without_another_meter_nothing_can_be_called_stuck():
+    clock = ManualClock()
+    line = Timeline(pieces("training", Span(60.0, 400.0)))
+    measured = VirtualRun([Gauge(line, clock, (105.0, 115.0))], clock)
+    measured.call(30.0)
+    assert measured.power.gaps == []
