@@ -46,6 +46,11 @@ def is_uninitialised(request: bytes, reply: bytes) -> bool:
     return len(reply) >= 2 and reply[0] == request[0] and reply[1] == _NOT_READY
 
 
+def selects_page(reply: bytes) -> bool:
+    """Return whether a report is the echo of a page selection, whoever made it."""
+    return reply[:2] == bytes((_WRITE, _PAGE))
+
+
 def payload(reply: bytes) -> bytes:
     """Return the data word of a reply to `read_request`."""
     return reply[2 : 2 + _WORD]

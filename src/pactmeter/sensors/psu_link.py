@@ -31,6 +31,10 @@ _REPORT_BYTES = 64
 TRANSPORT_ERRORS = (OSError, ValueError, LookupError, RuntimeError)
 
 
+class CrossedError(ReadError):
+    """Another program changed the device's state between our question and its answer."""
+
+
 class Handle(Protocol):
     """A connected HID device."""
 
@@ -82,10 +86,21 @@ class Link:
             with suppress(OSError):
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
-    def ask(self, request: bytes, is_answer: Callable[[bytes, bytes], bool]) -> bytes:
+    def ask(
+        self,
+        request: bytes,
+        is_answer: Callable[[bytes, bytes], bool],
+        spoils: Callable[[bytes], bool] | None = None,
+    ) -> bytes:
         """Send a request and return the report that answers it.
 
+        Args:
+            request: What to send, without report id and padding.
+            is_answer: Whether a report answers a request.
+            spoils: Whether a report of another program, seen before the answer, makes it worthless.
+
         Raises:
+            CrossedError: The answer would be another program's.
             ReadError: No such report came in time, or the device is gone.
         """
         deadline_s = self.clock() + REPLY_S
@@ -98,6 +113,8 @@ class Link:
                 reply = self._handle.read(left_s)
             if reply and is_answer(request, reply):
                 return reply
+            if reply and spoils is not None and spoils(reply):
+                raise CrossedError(f"another program uses {self._node} too: {reply[:8].hex()}")
             foreign = reply or foreign
         seen = f" (last other report: {foreign[:8].hex()})" if foreign else ""
         raise ReadError(

@@ -17,6 +17,8 @@ WHERE = "/sys/class/hidraw and /sys/class/hwmon"
 
 _KERNEL_DRIVER = "corsair-psu"
 _HWMON_NAME = "corsairpsu"
+_REPLAY = "pactmeter-replay"
+"""How the port of a recorded supply begins, which the emulated machine presents again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def _identify(parent: Path, node: Path | None, hwmon: Path | None) -> Found | No
         bound=hwmon is not None or _driver(parent, fields) == _KERNEL_DRIVER,
         node=device,
         hwmon=hwmon,
-        synthetic=sysfs.synthetic(entry) or _stand_in(device if not hwmon else None),
+        synthetic=_synthetic(entry, device if not hwmon else None, fields.get("HID_PHYS", "")),
     )
 
 
@@ -117,6 +119,12 @@ def _driver(parent: Path, fields: dict[str, str]) -> str:
         return (parent / "driver").readlink().name
     except OSError:
         return fields.get("DRIVER", "")
+
+
+def _synthetic(entry: Path, device: Path | None, port: str) -> str | None:
+    """Return ``emulated`` or ``replayed`` for a supply that is no hardware of this machine."""
+    made = sysfs.synthetic(entry) or _stand_in(device)
+    return "replayed" if made and port.startswith(_REPLAY) else made
 
 
 def _stand_in(device: Path | None) -> str | None:

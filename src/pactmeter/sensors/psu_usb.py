@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 from pactmeter.errors import ReadError
 from pactmeter.sensors import psu_corsair as corsair
 from pactmeter.sensors import psu_nzxt as nzxt
+from pactmeter.sensors.psu_link import CrossedError
 from pactmeter.sensors.psu_pmbus import linear11
 
 if TYPE_CHECKING:
     from pactmeter.sensors.psu_link import Link
+
+_ATTEMPTS = 3
+"""How often a rail is read while another program selects rails too."""
 
 
 class CorsairReader:
@@ -45,23 +49,35 @@ class CorsairReader:
         # The page is one state for all programs: selecting it and reading is one exchange.
         requests = [] if page is None else [corsair.page_request(page)]
         requests.append(corsair.read_request(register))
-        with self._link.exchange():
-            reply = self._answer(requests)
-            if reply is None:
-                # After power-up, replug and resume the device wants this once.
-                self._link.ask(corsair.HANDSHAKE, corsair.is_answer)
-                reply = self._answer(requests)
+        reply: bytes | None = None
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                with self._link.exchange():
+                    reply = self._answer(requests)
+                    if reply is None:
+                        # After power-up, replug and resume the device wants this once.
+                        self._link.ask(corsair.HANDSHAKE, corsair.is_answer)
+                        reply = self._answer(requests)
+                break
+            except CrossedError:
+                if not left:
+                    raise
         if reply is None:
             raise ReadError(f"the PSU is still not initialised after {corsair.HANDSHAKE.hex()}")
         return linear11(corsair.payload(reply))
 
     def _answer(self, requests: list[bytes]) -> bytes | None:
-        """Return the answer to the last request; None if the device is not initialised."""
-        reply = b""
+        """Return the answer to the last request; None if the device is not initialised.
+
+        The device answers in order, and everybody sees every answer: a page selected by another
+        program between our selection and our reading shows as its echo before our answer.
+        """
+        reply, spoils = b"", None
         for request in requests:
-            reply = self._link.ask(request, corsair.is_answer)
+            reply = self._link.ask(request, corsair.is_answer, spoils)
             if corsair.is_uninitialised(request, reply):
                 return None
+            spoils = corsair.selects_page
         return reply
 
 
