@@ -70,6 +70,9 @@ KINDS: dict[str, dict[str, str]] = {
 }
 """Fault names and what they do, by kind of device."""
 
+_RAW = r"[0-9a-f]{2}:([0-9a-f]{2})+|[a-z]+\d_[a-z]+:.*"
+"""A register and its bytes, or a file of the hwmon directory and its text."""
+
 _SPEC = re.compile(
     r"(?P<device>[a-z0-9.]+):(?P<name>[a-z_]+)(?:=(?P<value>[^@*]+))?"
     r"(?:\*(?P<count>\d+))?(?:@(?P<start>[0-9.]+)(?:\+(?P<duration>[0-9.]+))?)?"
@@ -160,6 +163,8 @@ def _check_value(fault: Fault, meaning: str) -> None:
     good = True
     if fault.name in {"late", "delay", "short", "chatter", "jump", "hang", "driver"}:
         good = fault.value is None or re.fullmatch(r"\d+(\.\d+)?", fault.value) is not None
+    elif fault.name == "raw":
+        good = re.fullmatch(_RAW, fault.value or "", re.IGNORECASE) is not None
     elif fault.name == "open":
         good = fault.value is None or hasattr(errno, fault.value)
     elif fault.name in {"not_supported", "function"}:

@@ -47,6 +47,11 @@ class PsuSpec:
     input_v: float = 230.0
     hwmon: bool = False
 
+    @property
+    def order(self) -> tuple[str, str]:
+        """Supplies are numbered in this order, which is the product's too."""
+        return self.model.name, self.serial
+
 
 def parse_psu(text: str) -> PsuSpec:
     """Return the supply that ``NAME[,OPTION=VALUE...]`` names, such as ``hx1500i,tau=0.3,hwmon``.
@@ -117,7 +122,7 @@ class Machine:
             name: Timeline(pieces(spec, self.spans[name], seed)) for name, spec in wanted.items()
         }
         self.sources = self._sources(packages)
-        self.supplies = self._supplies(sorted(psus, key=lambda p: (p.model.name, p.serial)))
+        self.supplies = self._supplies(sorted(psus, key=lambda psu: psu.order))
 
     def matching(self, pattern: str) -> list[str]:
         """Return the components that a name stands for: ``cpu``, ``gpu``, ``dram``, or one.

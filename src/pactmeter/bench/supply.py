@@ -21,7 +21,7 @@ _DROOP_PCT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Losses:
-    """_Losses over load, as shares of the rated power: ``fixed + linear*x + square*x^2 + cube*x^3``.
+    """Losses over load x, in shares of the rated power: ``fixed + linear*x + square*x^2 + ...``.
 
     A shape of its own, so that the product's quadratic cannot be right by construction.
     """

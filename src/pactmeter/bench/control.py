@@ -1,0 +1,52 @@
+"""Orders to an emulated machine that runs: from programs on it, through its socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.errors import ConfigError, DeviceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTROL = "PACTMETER_BENCH"
+"""Environment variable with the path of the socket, set for what runs on the machine."""
+_ANSWER_S = 5.0
+
+
+def ask(path: Path | str, order: dict[str, Any]) -> dict[str, Any]:
+    """Send an order and return the answer.
+
+    Orders: ``load`` {component, spec}, ``fault`` text, ``clear`` {device, name}, ``truth`` [from,
+    to] on CLOCK_MONOTONIC in seconds. An answer holds ``t_s`` and ``zero_s``.
+
+    Raises:
+        ConfigError: The order was refused.
+        DeviceError: Nobody answers there.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+        link.bind("")  # the kernel chooses a name that answers find
+        link.settimeout(_ANSWER_S)
+        try:
+            link.sendto(json.dumps(order).encode(), str(path))
+            answer: dict[str, Any] = json.loads(link.recv(1 << 20))
+        except OSError as error:
+            raise DeviceError(f"no emulated machine answers at {path}: {error}") from error
+    if "error" in answer:
+        raise ConfigError(answer["error"])
+    return answer
+
+
+def tell(order: dict[str, Any]) -> dict[str, Any]:
+    """Send an order to the machine that this program runs on; see `ask`.
+
+    Raises:
+        ConfigError: It does not run on an emulated machine, or the order was refused.
+    """
+    path = os.environ.get(CONTROL)
+    if not path:
+        raise ConfigError("this program does not run on an emulated machine", "pactmeter bench run")
+    return ask(path, order)
