@@ -14,6 +14,7 @@ from pactmeter.kernel import perf
 from support.pmus import ABSENT_TYPE, CLOCK_TYPE, add_pmu, bare_machine, stand_in
 from support.programs import run_program
 from support.rights import lacking, refuse
+from support.tables import TABLES, table
 
 settings.register_profile("any machine", deadline=None)  # a busy machine is no error
 settings.load_profile("any machine")
@@ -55,6 +56,19 @@ def _no_machine():
         patch.setenv("PACTMETER_SYSFS", str(bare_machine(root)))
         patch.setenv("CUDA_VISIBLE_DEVICES", "")  # NVML is found by its library, not in sysfs
         yield
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print the figures that tests have measured."""
+    for each in config.stash.get(TABLES, {}).values():
+        for line in each.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(request):
+    """Give the table of a title and its columns; all are printed at the end (`make bench`)."""
+    return lambda title, *columns: table(request.config, title, *columns)
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ _ANSWER_S = 5.0
 def ask(path: Path | str, order: dict[str, Any]) -> dict[str, Any]:
     """Send an order and return the answer.
 
-    Orders: ``load`` {component, spec}, ``fault`` text, ``clear`` {device, name}, ``truth`` [from,
-    to] on CLOCK_MONOTONIC in seconds. An answer holds ``t_s`` and ``zero_s``.
+    Orders: ``load`` {component, spec}, ``fault`` text, ``clear`` {device, name}, ``energy`` [from,
+    to] on CLOCK_MONOTONIC in seconds, which is answered by ``energy_j``, the true joules of every
+    component. All answers hold ``t_s`` and ``zero_s``.
 
     Raises:
         ConfigError: The order was refused.

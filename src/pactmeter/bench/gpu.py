@@ -110,11 +110,11 @@ def parse_gpus(spec: str) -> list[GpuModel]:
     """
     found: list[GpuModel] = []
     for item in spec.split(","):
-        match = re.fullmatch(r"(?:(\d+)(?:x|$))?(\w*)", item.strip().lower())
-        count, name = match.groups() if match else (None, item)
-        if (name and name not in PRESETS) or not (name or count):
-            raise unknown_name("GPU", item, PRESETS)
-        found += [PRESETS[name or DEFAULT]] * int(count or 1)
+        match = re.fullmatch(r"(?:(\d+)x)?([a-z]\w*)|(\d+)", item.strip().lower())
+        count, name, alone = match.groups() if match else ("", item, None)
+        if not alone and name not in PRESETS:
+            raise unknown_name("GPU", name, PRESETS)
+        found += [PRESETS[name or DEFAULT]] * int(alone or count or 1)
     if not 0 < len(found) <= MOST_GPUS:
         raise ConfigError(f"{len(found)} GPUs cannot be emulated", f"1 to {MOST_GPUS}")
     return found

@@ -41,7 +41,7 @@ _CLONE_NEWNS = 0x00020000
 _NOSUID, _BIND, _MOVE, _REC, _PRIVATE = 2, 4096, 8192, 16384, 1 << 18
 
 _NOT_COPIED = re.compile(rf"nvidia.*|hidraw\d+|bus|{RUN.name}")
-"""Nodes of real USB devices, and an emulated machine's around this one."""
+"""Nodes of real GPUs and USB devices, and those of an emulated machine around this one."""
 
 _ROOT_FIX = "run as root: sudo pactmeter bench run ..."
 _CONTAINER_FIX = "in a container: --cap-add SYS_ADMIN --device /dev/fuse"

@@ -255,7 +255,7 @@ static double joules_once(const struct view *v, double t_s)
     beyond_s = fmax(0.0, into_s - length_s); /* nobody wrote on: the last power holds */
     into_s -= beyond_s;
     slope = length_s > 0.0 ? (to[low] - from[low]) / length_s : 0.0;
-    return done[low] + into_s * (from[low] + slope * into_s / 2) + beyond_s * to[low];
+    return done[low] + into_s * (from[low] + slope * into_s / 3) + beyond_s * to[low];
 }
 
 /* Return the joules from t = 0 to each of two times, both of the same P(t). */

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import shutil
 import signal
@@ -54,14 +53,13 @@ def run(spec: Spec) -> int:
         show_proc(folder)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         code, window_s = _run_command(spec.command, environment, path, clock)
-        truth = ask(path, {"truth": window_s})["truth"]
+        if spec.truth:
+            ask(path, {"truth": {"window_s": window_s, "path": str(spec.truth)}})
         _let_end(server)
     finally:
         os.kill(server, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(server, 0)
-    if spec.truth:
-        spec.truth.write_text(json.dumps(truth, indent=1) + "\n")
     return code
 
 

@@ -28,6 +28,7 @@ from pactmeter.bench.rapl import Powercap, make_zones
 from pactmeter.bench.replay import ReplayFirmware
 from pactmeter.bench.sysfs import add_frame
 from pactmeter.bench.tree import Tree
+from pactmeter.bench.truth import truth_of
 from pactmeter.bench.usb import HidUnit, port
 from pactmeter.errors import PactError
 from pactmeter.model.psu import Protocol
@@ -235,8 +236,12 @@ class Server:
         if order.get("zero") and self._publisher:
             self._publisher.set_zero(self._clock.zero_s)
         answer: dict[str, Any] = {"t_s": now_s, "zero_s": self._clock.zero_s}
-        if window := order.get("truth"):
-            answer["truth"] = self.truth(*window)
+        if window := order.get("energy"):
+            from_s, to_s = (t_s - self._clock.zero_s for t_s in window)
+            answer["energy_j"] = self._spec.machine.true_energy(from_s, to_s)
+        if order.get("truth"):
+            path = Path(order["truth"]["path"])
+            path.write_text(json.dumps(self.truth(*order["truth"]["window_s"])) + "\n")
         return answer
 
     def _update(self) -> None:
@@ -253,17 +258,13 @@ class Server:
 
     def truth(self, from_s: float, to_s: float) -> dict[str, Any]:
         """Return what the truth file holds, for a window on CLOCK_MONOTONIC."""
-        zero_s = self._clock.zero_s
-        energy_j = self._spec.machine.true_energy(from_s - zero_s, to_s - zero_s)
         writes = [
             {"device": name, **write}
             for name, firmware in self._firmware.items()
             for write in firmware.writes()
         ]
         return {
-            "schema": 1,
-            "window_s": [from_s, to_s],
-            "true_energy_j": energy_j,
+            **truth_of(self._spec.machine, from_s, to_s, self._clock.zero_s),
             "faults": [fault.to_dict() for fault in self._faults.all()],
             "psu_writes": writes,
         }

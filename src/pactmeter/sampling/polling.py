@@ -127,14 +127,16 @@ class Polling:
             self._ticker = self._tail = None
 
     def _is_moving(self) -> bool:
-        """Return whether a gauge still changed by more than its steps at the last poll."""
-        before, after = (self._tail or [])[-2:]
-        if before.values is None or after.values is None:
-            return False
+        """Return whether a gauge still falls (or rises), ever more slowly: a lag, not a load."""
+        tail = (self._tail or [])[-3:]
         for index in self._gauges:
-            was, now = before.values[index], after.values[index]
+            seen = [batch.values[index] for batch in tail if batch.values is not None]
+            first, second, third = seen if len(seen) == 3 else (None, None, None)
+            if first is None or second is None or third is None:
+                continue
+            before, now = second - first, third - second
             step = self.device.channels[index].resolution or 0.0
-            if was is not None and now is not None and abs(now - was) > max(step, _STILL * now):
+            if max(step, _STILL * third) < abs(now) < 1.2 * abs(before) and now * before > 0:
                 return True
         return False
 

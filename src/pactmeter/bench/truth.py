@@ -1,0 +1,130 @@
+"""The truth file: what every component drew, over the command's window and within it."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import subprocess
+import sys
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.errors import FileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pactmeter.bench.machine import Machine
+
+_POINTS = 2000
+"""Points of the cumulative energy that a truth file holds, whatever the length of its window."""
+
+
+def truth_of(machine: Machine, from_s: float, to_s: float, zero_s: float) -> dict[str, Any]:
+    """Return window and true joules as a truth file holds them.
+
+    Args:
+        machine: The machine.
+        from_s: Start of the window on CLOCK_MONOTONIC, in seconds.
+        to_s: Its end.
+        zero_s: CLOCK_MONOTONIC at t = 0.
+    """
+    step_s = (to_s - from_s) / _POINTS
+    times_s = [from_s + k * step_s for k in range(_POINTS)] + [to_s]
+    running = dict.fromkeys(machine.true_energy(0.0, 0.0), 0.0)
+    cumulative: dict[str, list[float]] = {name: [0.0] for name in running}
+    for start_s, end_s in itertools.pairwise(times_s):
+        for name, energy_j in machine.true_energy(start_s - zero_s, end_s - zero_s).items():
+            running[name] += energy_j
+            cumulative[name].append(round(running[name], 4))
+    return {
+        "schema": 1,
+        "window_s": [from_s, to_s],
+        "true_energy_j": machine.true_energy(from_s - zero_s, to_s - zero_s),
+        "cumulative": {"t_s": [round(t, 6) for t in times_s], "energy_j": cumulative},
+    }
+
+
+def read_truth(path: Path) -> dict[str, Any]:
+    """Return a truth file's content.
+
+    Raises:
+        FileError: It is none.
+    """
+    try:
+        truth: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = truth["true_energy_j"], truth["cumulative"]["t_s"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError(
+            f"{path} is no truth file: {error}", "pactmeter bench run --truth"
+        ) from error
+    return truth
+
+
+def within(truth: dict[str, Any], windows_s: list[tuple[float, float]]) -> dict[str, float]:
+    """Return the true joules of windows on CLOCK_MONOTONIC (straight between the file's points)."""
+    times_s: list[float] = truth["cumulative"]["t_s"]
+
+    def at(column: list[float], t_s: float) -> float:
+        if t_s <= times_s[0]:
+            return column[0]
+        if t_s >= times_s[-1]:
+            return column[-1]
+        k = bisect_right(times_s, t_s) - 1
+        share = (t_s - times_s[k]) / (times_s[k + 1] - times_s[k])
+        return column[k] + share * (column[k + 1] - column[k])
+
+    return {
+        name: sum(at(column, end_s) - at(column, start_s) for start_s, end_s in windows_s)
+        for name, column in truth["cumulative"]["energy_j"].items()
+    }
+
+
+def windows_of(run: Path) -> list[tuple[float, float]]:
+    """Return the calls of a run of PACT on CLOCK_MONOTONIC, in seconds.
+
+    Raises:
+        FileError: There is no such run.
+    """
+    try:
+        manifest = json.loads(run.with_suffix(".json").read_text(encoding="utf-8"))
+        zero_s = float(manifest["zero_monotonic_s"])
+        with run.with_suffix(".regions.csv").open(newline="", encoding="utf-8") as file:
+            calls = [(float(row["start_s"]), float(row["end_s"])) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError(
+            f"{run} is no run of PACT: {error}", "name a power file, PACT.csv"
+        ) from error
+    merged: list[tuple[float, float]] = []
+    for start_s, end_s in sorted(calls):
+        if merged and start_s <= merged[-1][1]:  # nested and concurrent calls count once
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end_s))
+        else:
+            merged.append((start_s, end_s))
+    return [(zero_s + start_s, zero_s + end_s) for start_s, end_s in merged]
+
+
+def compare(truth: Path, run: Path) -> list[dict[str, Any]]:
+    """Return true and reported joules of every channel of a run, over the run's own calls.
+
+    Raises:
+        FileError: One of the files is not what it should be.
+    """
+    true_j = within(read_truth(truth), windows_of(run))
+    # the product reports as it does for anybody: it knows nothing of the bench
+    words = [sys.executable, "-m", "pactmeter", "report", str(run), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise FileError(done.stderr.strip().removeprefix("pactmeter: "))
+    return [
+        {
+            "channel": source["channel"],
+            "true_j": true_j[source["channel"]],
+            "reported_j": source["energy_j"],
+            "u_j": source["u_j"],
+            "coverage": source["coverage"],
+        }
+        for source in json.loads(done.stdout)["sources"]
+        if source["channel"] in true_j
+    ]
