@@ -44,7 +44,10 @@ _NOT_COPIED = re.compile(rf"nvidia.*|hidraw\d+|bus|{RUN.name}")
 """Nodes of real GPUs and USB devices, and those of an emulated machine around this one."""
 
 _ROOT_FIX = "run as root: sudo pactmeter bench run ..."
-_CONTAINER_FIX = "in a container: --cap-add SYS_ADMIN --device /dev/fuse"
+_CONTAINER_FIX = (
+    "run as root of the machine, not of a user namespace; "
+    "in a container: --cap-add SYS_ADMIN --device /dev/fuse"
+)
 _FUSE_FIX = "sudo modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN"
 
 
@@ -146,7 +149,7 @@ def _mount(
         return
     number = ctypes.get_errno()
     fix = None
-    if number in {errno.EPERM, errno.EACCES}:
+    if number in {errno.EPERM, errno.EACCES, errno.EINVAL}:  # EINVAL: overlay over a locked /sys
         fix = _CONTAINER_FIX
     elif number == errno.ENODEV and kind is not None:
         fix = f"sudo modprobe {kind}"

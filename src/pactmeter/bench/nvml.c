@@ -244,7 +244,7 @@ static double joules_once(const struct view *v, double t_s)
     if (!end) return 0.0;
     while (end - low > 1) {
         uint64_t middle = low + (end - low) / 2;
-        if (start[middle % capacity] <= t_s) low = middle;
+        if (start[middle] <= t_s) low = middle;
         else end = middle;
     }
     stop_s = start[(low + 1) % capacity]; /* of the last piece too: there its end is written */
@@ -255,7 +255,7 @@ static double joules_once(const struct view *v, double t_s)
     beyond_s = fmax(0.0, into_s - length_s); /* nobody wrote on: the last power holds */
     into_s -= beyond_s;
     slope = length_s > 0.0 ? (to[low] - from[low]) / length_s : 0.0;
-    return done[low] + into_s * (from[low] + slope * into_s / 3) + beyond_s * to[low];
+    return done[low] + into_s * (from[low] + slope * into_s / 2) + beyond_s * to[low];
 }
 
 /* Return the joules from t = 0 to each of two times, both of the same P(t). */

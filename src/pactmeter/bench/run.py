@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pactmeter.bench import gpu_doubles, nvml
 from pactmeter.bench.control import CONTROL, ask
-from pactmeter.bench.mounts import enter_namespace, mount_tree, show_proc, show_sys
+from pactmeter.bench.mounts import ENVIRONMENT, enter_namespace, mount_tree, show_proc, show_sys
 from pactmeter.bench.server import NVML_STATE, Clock, Server
 from pactmeter.errors import DeviceError
 
@@ -42,7 +42,7 @@ def run(spec: Spec) -> int:
     path = folder / "control"
     control.bind(str(path))
     path.chmod(0o666)
-    environment = {**os.environ, **_environment(spec, folder), CONTROL: str(path)}
+    environment = {**os.environ, **ENVIRONMENT, **_environment(spec, folder), CONTROL: str(path)}
     environment.pop("PACTMETER_SYSFS", None)  # this machine's own sysfs is the emulated one
     clock = Clock()
     server = _start_server(spec, folder, clock, fuse, control)
