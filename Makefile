@@ -7,7 +7,7 @@ LIQUIDCTL := 'liquidctl>=1.16'
 SOURCES := src tests benchmarks CV docs/conf.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers docs unit bench-overhead wheel clean
+.PHONY: help demo test check lint types layers docs unit bench bench-overhead wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,8 +34,12 @@ layers: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp  ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -n -b html docs docs/_build/html
 
-unit: $(VENV)/dev.stamp
+unit: $(VENV)/dev.stamp $(VENV)/peers.stamp
 	$(BIN)/pytest --cov --cov-fail-under=90
+
+bench: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## joules in, joules out: truth tables on the emulated machine
+	$(BIN)/pytest -q tests/truth tests/bench
+	$(BIN)/python -m benchmarks.peers --peers $(CURDIR)/$(VENV)/peers/bin/python
 
 bench-overhead: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## what measuring costs, beside the peers
 	$(BIN)/python -m benchmarks.all --peers $(CURDIR)/$(VENV)/peers/bin/python
@@ -65,6 +69,8 @@ $(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 	@$(BIN)/python -m pip install -q --use-pep517 -e '.[nvml,report,workloads,hdf5,parquet,dev]' \
 		-r requirements-psu.txt
 	@$(BIN)/python -m pip install -q --no-deps $(LIQUIDCTL)
+	@$(BIN)/python -m pip install -q --use-pep517 smbus || \
+		echo "no compiler for smbus: the tests that run liquidctl's own command are left out"
 	@touch $@
 
 $(VENV)/peers.stamp: $(VENV)/pip.stamp benchmarks/peers.txt
