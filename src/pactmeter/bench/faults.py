@@ -167,7 +167,9 @@ def _check_value(fault: Fault, meaning: str) -> None:
         good = re.fullmatch(_RAW, fault.value or "", re.IGNORECASE) is not None
     elif fault.name == "open":
         good = fault.value is None or hasattr(errno, fault.value)
-    elif fault.name in {"not_supported", "function"}:
+    elif fault.name == "not_supported":
+        good = fault.value in {"power", "energy", "utilisation"}
+    elif fault.name == "function":
         good = fault.value is not None
     if not good:
         raise ConfigError(f"{fault.value!r} is no value for fault {fault.name!r}", meaning)

@@ -214,7 +214,7 @@ def _table(nvml: Nvml, gpus: Iterable[object]) -> None:
 
     _say(f"{time.ctime()}\n+{'-' * 89}+")
     _say(
-        f"| NVIDIA-SMI {nvml.text('nvmlSystemGetDriverVersion'):<54} CUDA Version: 12.6   |\n{rule}"
+        f"| NVIDIA-SMI {nvml.text('nvmlSystemGetDriverVersion'):<55} CUDA Version: 12.6   |\n{rule}"
     )
     row("GPU  Name", "", "Bus-Id", "")
     row("Fan  Temp   Perf", "Pwr:Usage/Cap", "Memory-Usage", "GPU-Util")

@@ -244,7 +244,7 @@ static double joules_once(const struct view *v, double t_s)
     if (!end) return 0.0;
     while (end - low > 1) {
         uint64_t middle = low + (end - low) / 2;
-        if (start[middle] <= t_s) low = middle;
+        if (start[middle % capacity] <= t_s) low = middle;
         else end = middle;
     }
     stop_s = start[(low + 1) % capacity]; /* of the last piece too: there its end is written */
@@ -788,6 +788,8 @@ PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v3, 1)
 LACKING(nvmlDeviceGetC2cModeInfoV)
 LACKING(nvmlDeviceGetConfComputeMemSizeInfo)
 LACKING(nvmlDeviceGetDeviceHandleFromMigDeviceHandle)
+LACKING(nvmlDeviceGetDriverModel)
+LACKING(nvmlDeviceGetDriverModel_v2)
 LACKING(nvmlDeviceGetMigDeviceHandleByIndex)
 LACKING(nvmlDeviceGetGpuInstanceId)
 LACKING(nvmlDeviceGetComputeInstanceId)

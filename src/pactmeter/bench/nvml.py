@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pactmeter.bench.faults import kind_of
 from pactmeter.bench.gpu import MOST_GPUS, uuid_of
-from pactmeter.errors import ConfigError, DeviceError, unknown_name
+from pactmeter.errors import ConfigError, DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 ENVIRONMENT = "PACTMETER_BENCH_NVML"
 """Environment variable that tells the library where the publisher's file is."""
 LIBRARY = "libnvidia-ml.so.1"
-AHEAD_S = 10.0
-"""How far ahead of now to publish: the publisher may be late by as much."""
 
 _SOURCE = Path(__file__).with_name("nvml.c")
 _FLAGS = ("-O2", "-shared", "-fPIC", f"-Wl,-soname,{LIBRARY}")
@@ -127,7 +125,6 @@ _FAULTS = (
 )
 """The faults in the order of their numbers, from 1."""
 _VALUES = {"hang": 5.0, "driver": 18.0}
-_QUANTITIES = ("power", "energy", "utilisation")
 
 
 def build_library(folder: Path, cache: Path | None = None) -> Path:
@@ -262,7 +259,7 @@ class Publisher:
         """Tell P(t) up to a time at least, and the faults; call it again after every change.
 
         Raises:
-            ConfigError: A fault has no meaning, or there were too many.
+            ConfigError: There were too many faults; it is raised once.
         """
         for index, line in enumerate(self._timelines):
             line.extend(until_s)
@@ -274,8 +271,8 @@ class Publisher:
             self._state.sequence += 1
             self._seen_changes[index] = line.changes
         if self._faults.changes != self._seen_faults:
-            self._publish_faults()
             self._seen_faults = self._faults.changes
+            self._publish_faults()
 
     def _write(self, index: int, line: Timeline, first: int) -> None:
         """Write the pieces from one on, and behind them the end of the last."""
@@ -311,8 +308,6 @@ class Publisher:
             self._state.fault_count = len(self._slots)
 
     def _add(self, fault: Fault, until_s: float) -> None:
-        if fault.name == "not_supported" and fault.value not in _QUANTITIES:
-            raise unknown_name("quantity", str(fault.value), _QUANTITIES)
         if len(self._slots) == _MOST_FAULTS:
             raise ConfigError(f"more than {_MOST_FAULTS} faults of GPUs", "start the bench anew")
         entry = _Fault(
