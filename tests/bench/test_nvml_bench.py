@@ -387,6 +387,22 @@ def test_a_frozen_gpu_stands_still_and_then_catches_up():
 
 
 @in_child
+def test_a_gpu_off_the_bus_is_counted_no_more_and_comes_back():
+    machine = Machine("2xv100")
+    held, uuid = machine.gpu(1), machine.nvml.nvmlDeviceGetUUID(machine.gpu(1))
+    machine.order("gone", device="gpu1")
+    machine.at(6.0)
+    count_while_gone = machine.nvml.nvmlDeviceGetCount()
+    is_found = not fails(machine.nvml, "NotFound", machine.nvml.nvmlDeviceGetHandleByUUID, uuid)
+    is_lost = fails(machine.nvml, "GpuIsLost", machine.nvml.nvmlDeviceGetPowerUsage, held)
+    machine.at(9.0)
+
+    assert (count_while_gone, is_found, is_lost) == (1, False, True)
+    assert machine.nvml.nvmlDeviceGetCount() == 2
+    assert machine.energy_j(1) > 1e6
+
+
+@in_child
 def test_a_frozen_gpu_can_still_be_lost():
     machine = Machine()
     machine.order("frozen", duration_s=None)

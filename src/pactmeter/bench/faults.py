@@ -52,6 +52,7 @@ _RAPL = {
 }
 _GPU = {
     "lost": "every call fails: GPU is lost (15)",
+    "gone": "it is off the bus: one GPU less is counted, nothing finds it, its handle is lost",
     "reset_required": "every call fails: GPU requires reset (16)",
     "no_permission": "every call fails: insufficient permissions (4)",
     "unknown": "every call fails: unknown error (999)",

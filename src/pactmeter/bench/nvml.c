@@ -34,7 +34,7 @@ enum {
 };
 enum {
     LOST = 1, RESET, DENIED, FAILS, HANG, UNSUPPORTED, ENERGY_RESET, FROZEN, GARBAGE, NO_DRIVER,
-    NO_FUNCTION
+    NO_FUNCTION, GONE
 };
 enum { FIELD_ENERGY = 83, FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186 };
 enum { TYPE_UINT = 1, TYPE_ULONGLONG = 3 };
@@ -189,7 +189,8 @@ struct view {
 static int look(struct view *v, int index)
 {
     static const struct { int fault, code; } failures[] = {
-        {LOST, GPU_IS_LOST}, {RESET, RESET_REQUIRED}, {DENIED, NO_PERMISSION}, {FAILS, UNKNOWN}
+        {LOST, GPU_IS_LOST}, {RESET, RESET_REQUIRED}, {DENIED, NO_PERMISSION}, {FAILS, UNKNOWN},
+        {GONE, GPU_IS_LOST} /* for who still has its handle */
     };
     struct state *s = state;
     const struct fault *fault;
@@ -400,6 +401,8 @@ int nvmlDeviceGetCount_v2(unsigned *count)
     ENTER();
     NEED(count);
     *count = state->gpu_count;
+    for (int i = 0; i < (int)state->gpu_count; i++)
+        if (struck(state, GONE, i, now_s(state), NULL)) --*count;
     return OK;
 }
 ALSO(nvmlDeviceGetCount, nvmlDeviceGetCount_v2)
@@ -408,6 +411,7 @@ static int give(int index, struct handle **handle)
 {
     struct view v;
     int code = look(&v, index);
+    if (index >= 0 && index < GPUS && struck(state, GONE, index, now_s(state), NULL)) return NOT_FOUND;
     if (!code) *handle = &handles[index];
     return code;
 }

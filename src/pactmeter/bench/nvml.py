@@ -121,7 +121,7 @@ class _State(ctypes.Structure):
 
 _FAULTS = (
     *("lost", "reset_required", "no_permission", "unknown", "hang", "not_supported"),
-    *("energy_reset", "frozen", "garbage", "driver", "function"),
+    *("energy_reset", "frozen", "garbage", "driver", "function", "gone"),
 )
 """The faults in the order of their numbers, from 1."""
 _VALUES = {"hang": 5.0, "driver": 18.0}
