@@ -78,6 +78,23 @@ def test_a_slope_seen_with_a_lag_runs_behind_by_the_lag():
     assert p.lagged_w(9.0, 0.3) == pytest.approx(p.power_w(8.7), abs=1e-6)
 
 
+@given(
+    made=stretches,
+    asked=st.lists(st.tuples(times_s, st.sampled_from([0.1, 0.5])), max_size=20),
+    cuts=st.lists(st.tuples(times_s, stretches), max_size=3),
+)
+def test_what_a_lagging_sensor_shows_does_not_depend_on_what_it_was_asked_before(made, asked, cuts):
+    p, fresh = line(*made), line(*made)
+    for at_s, then in [*sorted(cuts, key=lambda cut: cut[0]), (61.0, made)]:
+        for t_s, tau_s in asked:
+            p.lagged_w(t_s, tau_s)
+        for each in (p, fresh):
+            each.switch(at_s, iter([Piece(*piece) for piece in then]))
+    for t_s, tau_s in asked:
+        fresh._followed.clear()
+        assert p.lagged_w(t_s, tau_s) == pytest.approx(fresh.lagged_w(t_s, tau_s), abs=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_load_stays_between_idle_and_busy_or_as_typed(name, tmp_path):
     trace = tmp_path / "trace.csv"

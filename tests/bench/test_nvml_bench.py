@@ -690,7 +690,7 @@ def test_our_own_sensor_finds_the_gpus_emulated_and_counts_the_true_joules():
 
     machine = Machine("a100,p100,h100")
     machine.at(3.0)
-    devices = sensor.discover(Request()).devices
+    devices = sensor.discover(Request(), clock=lambda: machine.now_s).devices
     for device in devices:
         device.open()
     machine.at(63.0)

@@ -1,6 +1,7 @@
 """The emulated RAPL: which zones there are, and counters that tick, wrap and fail."""
 
 import errno
+import itertools
 import os
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from bench.on_disk import Moment, write_out
 from pactmeter.bench.faults import Fault, FaultBoard
 from pactmeter.bench.machine import Machine
-from pactmeter.bench.rapl import TICK_S, Powercap, RaplZone, make_zones
+from pactmeter.bench.rapl import TICK_S, Powercap, RaplZone, make_zones, presets
 from pactmeter.bench.sysfs import add_frame
 from pactmeter.bench.topology import DRAM_BITS, INTEL_BITS, ZoneSpec, topology
 from pactmeter.bench.tree import Tree
@@ -160,6 +161,17 @@ def test_eio_fails_a_read_while_it_holds(device):
         counter.at(1.5)
     assert raised.value.errno == errno.EIO
     assert counter.at(2.1) == pytest.approx(210_000_000, abs=100_000)
+
+
+@pytest.mark.parametrize("device", ["cpu.package0", "rapl"])
+def test_eio_that_is_counted_fails_so_many_reads(device):
+    counter = Counter()
+    counter.order("eio", device=device, start_s=1.0, count=2)
+    counter.at(0.9)
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output error"):
+            counter.at(1.5)
+    assert counter.at(1.6) == pytest.approx(160_000_000, abs=100_000)
 
 
 def test_a_fault_of_another_zone_is_none_of_this_one():
@@ -325,6 +337,16 @@ def test_the_tree_is_nested_and_linked_as_in_sysfs(tmp_path):
         assert (base / zone / "enabled").read_text() == "1\n"
         assert (base / zone / "uevent").read_text() == ""
     assert (base / "intel-rapl:0/energy_uj").stat().st_mode & 0o777 == 0o400
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counters_begin_apart_and_far_from_their_end(seed):
+    """There are programs that take counters with the same value for one."""
+    begin_uj = presets(topology("8x,psys,mmio"), seed)
+    values = sorted(begin_uj.values())
+    assert min(b - a for a, b in itertools.pairwise(values)) > 1_000_000
+    for zone in make_zones(topology("8x,psys,mmio"), dict.fromkeys(begin_uj), None, None, begin_uj):
+        assert 0 <= begin_uj[zone.spec.component] < zone.range_uj / 2
 
 
 def test_mmio_repeats_package_0():

@@ -118,6 +118,24 @@ def test_a_rails_reply_is_that_of_the_selected_page(replay):
     assert asked(replay, "03ee") == "03ee3208"
 
 
+def test_what_another_program_had_swapped_is_not_replayed(clock):
+    """Its selection shows before the answer, which may then be of its rail."""
+    recorded = traffic(
+        (0.0, "020001", 0.002, "020000"),  # the other one's, before ours
+        (0.01, "0396", 0.002, "020000"),  # and again, before our answer
+        (0.5, "020001", 0.002, "020001"),
+        (0.6, "0396", 0.002, "039610f8"),
+    )
+    for at, reply in ((2, "020001"), (5, "03965308")):
+        data = bytes.fromhex(reply).ljust(64, b"\0")
+        recorded.insert(at, Report(recorded[at - 1].t_s + 0.001, is_out=False, data=data))
+    replay = ReplayFirmware(exchanges(recorded), clock)
+
+    assert asked(replay, "020001") == "020001"
+    assert asked(replay, "0396") == "039610f8"
+    assert [value for _, _, value, _ in decoded(recorded)] == [8.0]
+
+
 def test_what_was_not_recorded_is_not_supported_and_logged(replay):
     assert asked(replay, "0388") == "03"
     assert asked(replay, "02d802") == "02"

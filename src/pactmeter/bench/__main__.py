@@ -1,12 +1,4 @@
-"""``python -m pactmeter.bench``: what ``pactmeter bench`` starts.
-
-run      run a command on an emulated machine with known power
-load     (on it) give components another load
-fault    (on it) order a fault
-clear    (on it) end a device's faults
-compare  true and reported joules of a run of PACT that was measured on it
-names    list the supplies, GPUs, loads and faults there are
-"""
+"""``python -m pactmeter.bench``: the process that ``pactmeter bench`` becomes."""
 
 from __future__ import annotations
 
@@ -18,8 +10,15 @@ from typing import NoReturn
 from pactmeter.bench import faults, gpu, loads, options, run, topology
 from pactmeter.bench.control import tell
 from pactmeter.bench.truth import compare
-from pactmeter.errors import PactError
+from pactmeter.errors import ConfigError, PactError
 from pactmeter.model import psu
+
+_ABOUT = """\
+An emulated machine whose true joules are known: any command runs on it, unmodified, and finds
+power supplies (USB HID, hwmon), RAPL and NVIDIA GPUs there. It needs root and /dev/fuse, and
+leaves nothing behind."""
+_ON_IT = "In a command that `pactmeter bench run` has started:"
+_FAULT = "DEVICE:FAULT[=VALUE][*COUNT][@START[+SECONDS]]"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,29 +28,55 @@ class _Parser(argparse.ArgumentParser):
 
 def main(words: list[str]) -> int:
     """Run a command; return its exit code."""
-    parser = _Parser(
-        prog="pactmeter bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _Parser(prog="pactmeter bench", description=_ABOUT)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    options.declare(commands.add_parser("run", help="run a command on an emulated machine"))
-    load = commands.add_parser("load", help="give components another load, now")
-    load.add_argument("load", metavar="COMPONENT=LOAD")
-    order = commands.add_parser("fault", help="order a fault")
-    order.add_argument("fault", metavar="DEVICE:FAULT[=VALUE][*COUNT][@START[+SECONDS]]")
-    clear = commands.add_parser("clear", help="end a device's faults")
-    clear.add_argument("device", metavar="DEVICE[:FAULT]")
-    beside = commands.add_parser("compare", help="compare a run with the truth")
-    beside.add_argument("truth", type=Path, metavar="TRUTH.json")
-    beside.add_argument("run", type=Path, metavar="PACT.csv")
-    commands.add_parser("names", help="list what there is")
-    args = parser.parse_args(words)
+    start = commands.add_parser(
+        "run",
+        help="run a command on an emulated machine",
+        usage="pactmeter bench run [options] -- command args...",
+        description=f"{_ABOUT} The exit code is the command's.",
+    )
+    options.declare(start)
+    load = commands.add_parser(
+        "load",
+        help="on it: give components another load",
+        description=f"{_ON_IT} components draw another load from now on.",
+    )
+    load.add_argument("load", metavar="COMPONENT=LOAD", help="cpu=busy, gpu0=steady:300, ...")
+    order = commands.add_parser(
+        "fault", help="on it: order a fault", description=f"{_ON_IT} a device has a fault."
+    )
+    order.add_argument("fault", metavar=_FAULT, help="psu0:drop*3, rapl:eio, gpu0:lost@4+2, ...")
+    clear = commands.add_parser(
+        "clear",
+        help="on it: end a device's faults",
+        description=f"{_ON_IT} the faults of a device, or those of one name, end now.",
+    )
+    clear.add_argument("device", metavar="DEVICE[:FAULT]", help="psu0, gpu0:lost, ...")
+    beside = commands.add_parser(
+        "compare",
+        help="compare a run with the truth",
+        description="True and reported joules over the calls of a run that was measured on an "
+        "emulated machine.",
+    )
+    beside.add_argument("truth", type=Path, metavar="TRUTH.json", help="of bench run --truth")
+    beside.add_argument("run", type=Path, metavar="PACT.csv", help="the run's power file")
+    commands.add_parser(
+        "names",
+        help="list all supplies, RAPL options, GPUs, loads and faults",
+        description="List what bench run, load and fault understand.",
+    )
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        chosen: argparse.ArgumentParser = commands.choices[args.command]
+        chosen.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return _COMMANDS[args.command](args)
     except PactError as error:
         sys.stderr.write(f"pactmeter: {error}\n")
         return error.exit_code
+    except KeyboardInterrupt:  # before the command was started: from then on it is the command's
+        return 130
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -59,7 +84,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> int:
-    component, _, spec = args.load.partition("=")
+    component, equals, spec = args.load.partition("=")
+    if not equals:
+        raise ConfigError(f"{args.load!r} is no COMPONENT=LOAD", f"cpu={args.load}")
     tell({"load": {"component": component, "spec": spec}})
     return 0
 
@@ -92,24 +119,26 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _names(_args: argparse.Namespace) -> int:
-    lines = ["power supplies (--psu): " + ", ".join(_known_psus())]
-    lines += ["", "RAPL (--rapl): 1x to 8x, and"]
-    lines += [f"  {name:<14}{text}" for name, text in topology.OPTIONS.items()]
-    lines += ["", "GPUs (--gpu): " + ", ".join(gpu.PRESETS)]
-    lines += ["", "loads (--load); terms can be added: training+noise:3"]
-    lines += [f"  {name:<14}{text}" for name, text in loads.NAMES.items()]
+    supplies = [name.split("_", 1)[1].lower() for name in psu.names()[: len(psu.MODELS)]]
+    blocks = [
+        ["power supplies (--psu), or their USB ids", *_listed(supplies)],
+        ["RAPL (--rapl): 1x to 8x, then any of", *_table(topology.OPTIONS)],
+        ["GPUs (--gpu)", *_listed(list(gpu.PRESETS))],
+        ["loads (--load); terms can be added, as training+noise:3", *_table(loads.NAMES)],
+    ]
     for kind, known in faults.KINDS.items():
-        lines += [
-            "",
-            f"faults of {kind} (--fault); in brackets the value they take and its default",
-        ]
-        lines += [f"  {name:<14}{text}" for name, text in known.items()]
-    sys.stdout.write("\n".join(lines) + "\n")
+        title = f"faults of {kind} (--fault); in brackets the value and what it is without one"
+        blocks.append([title, *_table(known)])
+    sys.stdout.write("\n\n".join("\n".join(block) for block in blocks) + "\n")
     return 0
 
 
-def _known_psus() -> list[str]:
-    return [model.name.split(" ", 1)[1].lower().replace(" ", "-") for model in psu.MODELS]
+def _listed(names: list[str]) -> list[str]:
+    return [f"  {', '.join(names[i : i + 7])}" for i in range(0, len(names), 7)]
+
+
+def _table(meanings: dict[str, str]) -> list[str]:
+    return [f"  {name:<15} {text}" for name, text in meanings.items()]
 
 
 _COMMANDS = {

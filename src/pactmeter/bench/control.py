@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CONTROL = "PACTMETER_BENCH"
 """Environment variable with the path of the socket, set for what runs on the machine."""
 _ANSWER_S = 5.0
+_START = "pactmeter bench run ... -- command"
 
 
 def ask(path: Path | str, order: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +36,10 @@ def ask(path: Path | str, order: dict[str, Any]) -> dict[str, Any]:
             link.sendto(json.dumps(order).encode(), str(path))
             answer: dict[str, Any] = json.loads(link.recv(1 << 20))
         except OSError as error:
-            raise DeviceError(f"no emulated machine answers at {path}: {error}") from error
+            raise DeviceError(
+                f"no emulated machine answers at {path}: {error}",
+                f"start it with {_START}; {CONTROL} is set there",
+            ) from error
     if "error" in answer:
         raise ConfigError(answer["error"])
     return answer
@@ -49,5 +53,7 @@ def tell(order: dict[str, Any]) -> dict[str, Any]:
     """
     path = os.environ.get(CONTROL)
     if not path:
-        raise ConfigError("this program does not run on an emulated machine", "pactmeter bench run")
+        raise ConfigError(
+            "this program does not run on an emulated machine", f"start it with {_START}"
+        )
     return ask(path, order)

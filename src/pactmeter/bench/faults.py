@@ -74,9 +74,10 @@ KINDS: dict[str, dict[str, str]] = {
 _RAW = r"[0-9a-f]{2}:([0-9a-f]{2})+|[a-z]+\d_[a-z]+:.*"
 """A register and its bytes, or a file of the hwmon directory and its text."""
 
+_SECONDS = r"\d+(?:\.\d+)?"
 _SPEC = re.compile(
     r"(?P<device>[a-z0-9.]+):(?P<name>[a-z_]+)(?:=(?P<value>[^@*]+))?"
-    r"(?:\*(?P<count>\d+))?(?:@(?P<start>[0-9.]+)(?:\+(?P<duration>[0-9.]+))?)?"
+    rf"(?:\*(?P<count>\d+))?(?:@(?P<start>{_SECONDS})(?:\+(?P<duration>{_SECONDS}))?)?"
 )
 
 
@@ -138,11 +139,7 @@ def parse(spec: str, devices: list[str], now_s: float = 0.0) -> Fault:
         raise ConfigError(
             f"{spec!r} is no fault", "DEVICE:FAULT[=VALUE][*COUNT][@START[+DURATION]] in seconds"
         )
-    device = match["device"]
-    if device in {"psu", "gpu"} and f"{device}0" in devices:
-        device += "0"
-    if device not in devices:
-        raise unknown_name("device", device, devices)
+    device = device_of(match["device"], devices)
     known = KINDS[kind_of(device)]
     if match["name"] not in known:
         raise unknown_name("fault", match["name"], sorted(known))
@@ -158,9 +155,51 @@ def parse(spec: str, devices: list[str], now_s: float = 0.0) -> Fault:
     return fault
 
 
+def device_of(name: str, devices: list[str]) -> str:
+    """Return the device of a name; ``psu`` and ``gpu`` are the first of their kind.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if name in {"psu", "gpu"} and f"{name}0" in devices:
+        return f"{name}0"
+    if not devices:
+        raise ConfigError(
+            f"unknown device {name!r}: this machine has none", "add one with --psu, --rapl or --gpu"
+        )
+    if name not in devices:
+        raise unknown_name("device", name, devices)
+    return name
+
+
+def check_psu(fault: Fault, *, is_nzxt: bool, is_bound: bool) -> None:
+    """Make sure that a fault can befall a power supply.
+
+    Args:
+        fault: A fault of a power supply.
+        is_nzxt: Whether it speaks NZXT's protocol.
+        is_bound: Whether the kernel's driver holds it.
+
+    Raises:
+        ConfigError: It would do nothing there.
+    """
+    name = fault.name
+    if name in _NZXT and not is_nzxt:
+        raise ConfigError(f"only NZXT supplies have the fault {name!r}", "--psu e850")
+    if name == "uninitialised" and is_nzxt:
+        raise ConfigError(f"only Corsair supplies have the fault {name!r}", "--psu hx1500i")
+    if name in _HWMON and not is_bound:
+        raise ConfigError(
+            f"only supplies that the kernel driver holds have the fault {name!r}",
+            "--psu hx1500i,hwmon",
+        )
+
+
 def _check_value(fault: Fault, meaning: str) -> None:
     if fault.value is not None and "[" not in meaning:
         raise ConfigError(f"fault {fault.name!r} takes no value", f"{fault.device}:{fault.name}")
+    if fault.value is None and fault.name in {"raw", "not_supported", "function"}:
+        raise ConfigError(f"fault {fault.name!r} wants a value", meaning)
     good = True
     if fault.name in {"late", "delay", "short", "chatter", "jump", "hang", "driver"}:
         good = fault.value is None or re.fullmatch(r"\d+(\.\d+)?", fault.value) is not None
@@ -171,9 +210,9 @@ def _check_value(fault: Fault, meaning: str) -> None:
     elif fault.name == "not_supported":
         good = fault.value in {"power", "energy", "utilisation"}
     elif fault.name == "function":
-        good = fault.value is not None
+        good = re.fullmatch(r"nvml[A-Z]\w*", fault.value or "") is not None
     if not good:
-        raise ConfigError(f"{fault.value!r} is no value for fault {fault.name!r}", meaning)
+        raise ConfigError(f"fault {fault.name!r} cannot have the value {fault.value!r}", meaning)
 
 
 class FaultBoard:

@@ -75,7 +75,10 @@ def pieces(spec: str, span: Span, seed: int = 0) -> Iterator[Piece]:
         ConfigError: A term or its value is not known.
         FileError: A trace cannot be read.
     """
-    terms = [_term(text, span, seed + 1000 * place) for place, text in enumerate(spec.split("+"))]
+    texts = spec.split("+")
+    if len(texts) > 1 and any(text.partition(":")[0] == FOLLOW for text in texts):
+        raise ConfigError(f"load {spec!r}: {FOLLOW!r} cannot be part of a sum", f"--load {FOLLOW}")
+    terms = [_term(text, span, seed + 1000 * place) for place, text in enumerate(texts)]
     made = [term(0.0 if place == 0 else span.idle_w) for place, term in enumerate(terms)]
     return made[0] if len(made) == 1 else _sum(made)
 
@@ -93,7 +96,8 @@ def _term(text: str, span: Span, seed: int) -> Callable[[float], Iterator[Piece]
     try:
         return _MAKERS[name](value, span, seed)
     except ValueError as error:
-        raise ConfigError(f"load {text!r} cannot be read", NAMES[name]) from error
+        meaning = NAMES[name] if NAMES[name].startswith(name) else f"--load {name}"
+        raise ConfigError(f"load {text!r} cannot be read", meaning) from error
 
 
 def _absolute(made: Callable[[], Iterator[Piece]]) -> Callable[[float], Iterator[Piece]]:
@@ -112,19 +116,35 @@ def _relative(
     return scaled
 
 
+def _positive(text: str) -> float:
+    """Return a number of watts or seconds, which is not below 0."""
+    number = float(text)
+    if not 0.0 <= number < math.inf:
+        raise ValueError("not a number, or below 0")
+    return number
+
+
+def _without(value: str) -> None:
+    if value:
+        raise ValueError("takes no value")
+
+
 def _level(share: float) -> Callable[[str, Span, int], Callable[[float], Iterator[Piece]]]:
-    return lambda _value, span, _seed: _relative(lambda: iter([(FOREVER_S, share, share)]), span)
+    def level(value: str, span: Span, _seed: int) -> Callable[[float], Iterator[Piece]]:
+        _without(value)
+        return _relative(lambda: iter([(FOREVER_S, share, share)]), span)
+
+    return level
 
 
 def _steady(value: str, _span: Span, _seed: int) -> Callable[[float], Iterator[Piece]]:
-    watts = float(value)
+    watts = _positive(value)
     return _absolute(lambda: iter([Piece(FOREVER_S, watts, watts)]))
 
 
 def _steps(value: str, _span: Span, _seed: int) -> Callable[[float], Iterator[Piece]]:
-    changes = [
-        (float(w), float(at or 0)) for w, _, at in (s.partition("@") for s in value.split(","))
-    ]
+    texts = [text.partition("@") for text in value.split(",")]
+    changes = [(_positive(watts), _positive(at or "0")) for watts, _, at in texts]
     if any(a >= b for (_, a), (_, b) in itertools.pairwise(changes)):
         raise ValueError("times must rise")
     ends_s = [at_s for _, at_s in changes[1:]] + [FOREVER_S]
@@ -138,8 +158,8 @@ def _steps(value: str, _span: Span, _seed: int) -> Callable[[float], Iterator[Pi
 
 def _ramp(value: str, _span: Span, _seed: int) -> Callable[[float], Iterator[Piece]]:
     watts, _, times = value.partition("@")
-    first_w, last_w = map(float, watts.split("-"))
-    from_s, to_s = map(float, times.split("-"))
+    first_w, last_w = map(_positive, watts.split("-"))
+    from_s, to_s = map(_positive, times.split("-"))
     if not 0 <= from_s < to_s:
         raise ValueError("a ramp takes time")
     stretches = [
@@ -151,7 +171,7 @@ def _ramp(value: str, _span: Span, _seed: int) -> Callable[[float], Iterator[Pie
 
 
 def _training(value: str, span: Span, seed: int) -> Callable[[float], Iterator[Piece]]:
-    period_s = float(value) if value else _STEP_S
+    period_s = _positive(value) if value else _STEP_S
     if period_s < 0.05:
         raise ValueError("shorter than its own edges")
 
@@ -180,7 +200,7 @@ def _training(value: str, span: Span, seed: int) -> Callable[[float], Iterator[P
 
 def _square(value: str, span: Span, _seed: int) -> Callable[[float], Iterator[Piece]]:
     period, _, duty = value.partition(",")
-    period_s, share = float(period), float(duty or 0.5)
+    period_s, share = _positive(period), _positive(duty or "0.5")
     if period_s <= 0.0 or not 0.0 < share < 1.0:
         raise ValueError("a period above 0 and a duty between 0 and 1")
     return _relative(
@@ -189,7 +209,9 @@ def _square(value: str, span: Span, _seed: int) -> Callable[[float], Iterator[Pi
     )
 
 
-def _bursts(_value: str, span: Span, seed: int) -> Callable[[float], Iterator[Piece]]:
+def _bursts(value: str, span: Span, seed: int) -> Callable[[float], Iterator[Piece]]:
+    _without(value)
+
     def made() -> Iterator[tuple[float, float, float]]:
         chance = random.Random(seed)  # noqa: S311  a load, not a secret
         for share in itertools.cycle((0.0, 1.0)):
@@ -199,7 +221,7 @@ def _bursts(_value: str, span: Span, seed: int) -> Callable[[float], Iterator[Pi
 
 
 def _noise(value: str, _span: Span, seed: int) -> Callable[[float], Iterator[Piece]]:
-    sd_w = float(value)
+    sd_w = _positive(value)
 
     def made() -> Iterator[Piece]:
         chance = random.Random(seed)  # noqa: S311  a load, not a secret
@@ -217,7 +239,7 @@ def _trace(value: str, _span: Span, _seed: int) -> Callable[[float], Iterator[Pi
         with path.open(newline="", encoding="utf-8") as file:
             for number, row in enumerate(csv.reader(file)):
                 try:
-                    points.append((float(row[0]), float(row[1])))
+                    points.append((float(row[0]), _positive(row[1])))
                 except (ValueError, IndexError):
                     if number:
                         raise FileError(f"{path}:{number + 1} is no t_s,power_w: {row}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ REST = Span(45.0, 45.0)
 
 _CORE_SHARE, _UNCORE_SHARE = 0.8, 0.1
 _OPTIONS = ("serial", "share", "tau", "standby", "input_v", "hwmon")
+_MOST = 500.0
+"""More no option can be: volts are told in steps up to 511."""
+_EXAMPLE = "--psu hx1500i,tau=0.3,input_v=115,hwmon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class PsuSpec:
         standby_w: Power of its 5 V standby rail, which its sensor does not see, in watts.
         input_v: Mains voltage, in volts.
         hwmon: Whether the kernel's driver holds it.
+        replayed: Whether it only repeats what a real one once said: it feeds nothing, and what
+            truly flowed through the real one is not known.
     """
 
     model: psu.PsuModel
@@ -46,6 +52,7 @@ class PsuSpec:
     standby_w: float = 0.0
     input_v: float = 230.0
     hwmon: bool = False
+    replayed: bool = False
 
     @property
     def order(self) -> tuple[str, str]:
@@ -63,27 +70,37 @@ def parse_psu(text: str) -> PsuSpec:
     model = psu.match(name).model
     given: dict[str, str] = {}
     for option in options:
-        key, _, value = option.partition("=")
+        key, equals, value = option.partition("=")
         if key not in _OPTIONS:
             raise unknown_name("option of a power supply", key, _OPTIONS)
+        if bool(equals) == (key == "hwmon"):
+            what = "takes no value" if equals else "wants a value"
+            raise ConfigError(f"{text!r}: {key} {what}", _EXAMPLE)
         given[key] = value
-    try:
-        spec = PsuSpec(
-            model,
-            serial=given.get("serial", ""),
-            share=float(given.get("share", 1.0)),
-            tau_s=float(given.get("tau", 0.0)),
-            standby_w=float(given.get("standby", 0.0)),
-            input_v=float(given.get("input_v", 230.0)),
-            hwmon="hwmon" in given,
-        )
-    except ValueError as error:
-        raise ConfigError(f"{text!r}: {error}", "name=number") from error
+    spec = PsuSpec(
+        model,
+        serial=given.get("serial", ""),
+        share=_number(text, "share", given.get("share", "1")),
+        tau_s=_number(text, "tau", given.get("tau", "0")),
+        standby_w=_number(text, "standby", given.get("standby", "0")),
+        input_v=_number(text, "input_v", given.get("input_v", "230")),
+        hwmon="hwmon" in given,
+    )
     if spec.hwmon and model.protocol is psu.Protocol.NZXT:
         raise ConfigError(f"no kernel driver exists for {model.name}", f"leave out hwmon: {name}")
-    if spec.share <= 0.0 or spec.tau_s < 0.0 or spec.standby_w < 0.0:
-        raise ConfigError(f"{text!r}: share above 0, tau and standby not below 0")
+    if not spec.share:
+        raise ConfigError(f"{text!r}: share should be above 0", _EXAMPLE)
     return spec
+
+
+def _number(text: str, key: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if 0.0 <= number < _MOST:
+        return number
+    raise ConfigError(f"{text!r}: {key}={value} should be a number from 0 to {_MOST:g}", _EXAMPLE)
 
 
 class Machine:
@@ -96,6 +113,7 @@ class Machine:
         load: Load of processors, memory and GPUs.
         loads: Loads of single components, by name or pattern (``cpu``, ``gpu1``, ``rest``).
         seed: Of everything random.
+        is_replay: Whether nothing is asked for but a replayed supply: then no truth is known.
     """
 
     def __init__(
@@ -107,6 +125,7 @@ class Machine:
         load: str = "training",
         loads: Mapping[str, str] | None = None,
         seed: int = 0,
+        is_replay: bool = False,
     ) -> None:
         self.seed = seed
         self.spans = {f"cpu.package{n}": PACKAGE for n in range(packages)}
@@ -122,7 +141,10 @@ class Machine:
             name: Timeline(pieces(spec, self.spans[name], seed)) for name, spec in wanted.items()
         }
         self.sources = self._sources(packages)
-        self.supplies = self._supplies(sorted(psus, key=lambda psu: psu.order))
+        specs = sorted(psus, key=lambda psu: psu.order)
+        self.supplies = self._supplies(specs)
+        self._replayed = {index for index, spec in enumerate(specs) if spec.replayed}
+        self._is_replay = is_replay
 
     def matching(self, pattern: str) -> list[str]:
         """Return the components that a name stands for: ``cpu``, ``gpu``, ``dram``, or one.
@@ -133,7 +155,8 @@ class Machine:
         kinds = {"cpu": "cpu.package*", "dram": "cpu.dram*", "gpu": "gpu*"}
         found = fnmatch.filter(self.spans, kinds.get(pattern, pattern))
         if not found:
-            raise unknown_name("component", pattern, [*kinds, *self.spans])
+            there = [kind for kind, names in kinds.items() if fnmatch.filter(self.spans, names)]
+            raise unknown_name("component", pattern, [*there, *self.spans])
         return found
 
     def set_load(self, pattern: str, spec: str, at_s: float) -> None:
@@ -152,9 +175,16 @@ class Machine:
         self.loads[name] = FOLLOW
 
     def true_energy(self, from_s: float, to_s: float) -> dict[str, float]:
-        """Return the joules of every component and of both sides of every supply."""
+        """Return the joules of every component and of both sides of every supply.
+
+        Of a replayed supply none are known. A machine that is nothing but a replay has none.
+        """
+        if self._is_replay:
+            return {}
         truth = {name: source.energy_j(from_s, to_s) for name, source in self.sources.items()}
         for index, supply in enumerate(self.supplies):
+            if index in self._replayed:
+                continue
             prefix = f"psu{index or ''}"
             truth[f"{prefix}.dc_output"] = supply.true_dc_j(from_s, to_s)
             truth[f"{prefix}.ac_input"] = supply.true_ac_j(from_s, to_s)
@@ -172,16 +202,17 @@ class Machine:
         return found
 
     def _supplies(self, psus: list[PsuSpec]) -> list[Supply]:
-        whole = sum(spec.share for spec in psus)
+        shares = [0.0 if spec.replayed else spec.share for spec in psus]
+        whole = sum(shares) or 1.0
         return [
             Supply(
                 f"psu{index}",
                 spec.model,
-                Source(*((line, spec.share / whole) for line in self.timelines.values())),
+                Source(*((line, share / whole) for line in self.timelines.values())),
                 serial=spec.serial,
                 tau_s=spec.tau_s,
                 standby_w=spec.standby_w,
                 input_v=spec.input_v,
             )
-            for index, spec in enumerate(psus)
+            for index, (spec, share) in enumerate(zip(psus, shares, strict=True))
         ]

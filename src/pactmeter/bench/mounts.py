@@ -13,7 +13,7 @@ import errno
 import os
 import re
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +134,17 @@ def show_proc(run: Path) -> None:
         DeviceError: The mount fails.
     """
     _mount(run / "fuse/proc/cpuinfo", Path("/proc/cpuinfo"), None, _BIND)
+
+
+def inhabitants() -> set[int]:
+    """Return the processes of this mount namespace, this one left out."""
+    here = Path("/proc/self/ns/mnt").stat().st_ino
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # it has ended
+            if entry.name.isdigit() and (entry / "ns/mnt").stat().st_ino == here:
+                found.add(int(entry.name))
+    return found - {os.getpid()}
 
 
 def _libc() -> ctypes.CDLL:

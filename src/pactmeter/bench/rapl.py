@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import random
 from typing import TYPE_CHECKING, Protocol
 
 from pactmeter.bench.sysfs import add_device, add_link, remove
@@ -78,7 +79,7 @@ class RaplZone:
             OSError: As ordered.
         """
         now_s = self._clock()
-        if self.ordered("eio"):
+        if self._strikes("eio"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         frozen = self.ordered("frozen")
         return self._shown_uj(self._counts(frozen.start_s if frozen else now_s))
@@ -87,6 +88,11 @@ class RaplZone:
         """Return a fault of this zone, or of all, that holds now."""
         faults = self._faults
         return faults.active(self.spec.component, name) or faults.active("rapl", name)
+
+    def _strikes(self, name: str) -> bool:
+        """Return whether a fault hits this read, and use one up of those that are counted."""
+        faults = self._faults
+        return any(faults.take(device, name) for device in (self.spec.component, "rapl"))
 
     def _shown_uj(self, counts: int) -> int:
         return counts * self._step_nj // _NJ_PER_UJ
@@ -163,6 +169,20 @@ class Powercap:
         """Return where a zone is: below its package, which is below the control type."""
         above = [spec.parent] if spec.parent != spec.control else []
         return "/".join((_ROOT, spec.control, *above, spec.path))
+
+
+def presets(topology: Topology, seed: int) -> dict[str, int]:
+    """Return what counters show at time 0, by component, in microjoules.
+
+    No two are alike, as on a machine that has been up for a while: there are programs that take
+    counters with the same value for one counter seen twice. None is past half of its range, so
+    that wraps come when they are ordered.
+    """
+    chance = random.Random(seed)  # noqa: S311  a load's past, not a secret
+    return {
+        spec.component: chance.randrange(_COUNTS // 2) * (_NJ_PER_J >> spec.bits) // _NJ_PER_UJ
+        for spec in topology.zones
+    }
 
 
 def make_zones(

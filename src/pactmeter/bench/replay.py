@@ -220,8 +220,14 @@ def _key(request: bytes, page: int) -> _Key:
 
 
 def _answer(exchange: Exchange) -> tuple[float, bytes] | None:
-    """Return the first reply that answers the request, with its time."""
+    """Return the first reply that answers the request, with its time.
+
+    There is none if another program has selected a rail meanwhile: the answer may be of that one.
+    """
+    of_rail = exchange.request[0] == corsair.READ and exchange.request[1] in _PAGED
     for t_s, reply in exchange.replies:
+        if of_rail and reply[:2] == _PAGE_WRITE:
+            return None
         if _answers(exchange.request, reply):
             return t_s, reply
     return None
@@ -229,7 +235,8 @@ def _answer(exchange: Exchange) -> tuple[float, bytes] | None:
 
 def _answers(request: bytes, reply: bytes) -> bool:
     if request[0] != nzxt.REQUEST:
-        return reply[:2] == request[:2]
+        told = 3 if request[:2] == _PAGE_WRITE else 2  # of a selection also which rail
+        return reply[:told] == request[:told]
     last = 1 + reply[1]
     if reply[0] != nzxt.REPLY or last >= len(reply) or nzxt.register_of(request) is None:
         return False

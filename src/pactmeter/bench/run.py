@@ -18,12 +18,13 @@ from pactmeter.bench import gpu_doubles, nvml
 from pactmeter.bench.control import CONTROL, ask
 from pactmeter.bench.mounts import ENVIRONMENT, enter_namespace, mount_tree, show_proc, show_sys
 from pactmeter.bench.server import NVML_STATE, Clock, Server
-from pactmeter.errors import DeviceError
+from pactmeter.errors import ConfigError, DeviceError, FileError
 
 if TYPE_CHECKING:
     from pactmeter.bench.options import Spec
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _LEAVE_S = 3.0
 """How long what the command has left behind may take to end by itself."""
 
@@ -34,8 +35,11 @@ def run(spec: Spec) -> int:
     Raises:
         DeviceError: The machine cannot be set up here.
     """
-    if shutil.which(spec.command[0]) is None:
-        raise DeviceError(f"{spec.command[0]}: command not found", "name a command after --")
+    name = spec.command[0]
+    is_double = spec.gpus and name in gpu_doubles.COMMANDS
+    if shutil.which(name) is None and not is_double:
+        why = "not a program that can be run" if Path(name).exists() else "command not found"
+        raise DeviceError(f"{name}: {why}", "name a command after --, by its path if need be")
     folder = enter_namespace()
     fuse = mount_tree(folder)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -54,13 +58,20 @@ def run(spec: Spec) -> int:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         code, window_s = _run_command(spec.command, environment, path, clock)
         if spec.truth:
-            ask(path, {"truth": {"window_s": window_s, "path": str(spec.truth)}})
+            _write_truth(path, spec.truth, window_s)
         _let_end(server)
     finally:
         os.kill(server, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(server, 0)
     return code
+
+
+def _write_truth(control: Path, file: Path, window_s: tuple[float, float]) -> None:
+    try:
+        ask(control, {"truth": {"window_s": window_s, "path": str(file)}})
+    except ConfigError as error:
+        raise FileError(f"no truth was written: {error.message}", "--truth FILE") from error
 
 
 def _environment(spec: Spec, folder: Path) -> dict[str, str]:
@@ -82,13 +93,15 @@ def _environment(spec: Spec, folder: Path) -> dict[str, str]:
 def _start_server(spec: Spec, folder: Path, clock: Clock, fuse: int, control: socket.socket) -> int:
     """Fork the process that answers; return its id once it does."""
     ready, told = os.pipe()
+    bench = os.pidfd_open(os.getpid())
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command
             os.close(ready)
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             server = Server(spec, folder, clock, fuse, control)
+            server.end_with(bench)
             os.write(told, b"1")
             os.close(told)
             server.serve()
@@ -98,6 +111,7 @@ def _start_server(spec: Spec, folder: Path, clock: Clock, fuse: int, control: so
         finally:
             os._exit(code)
     os.close(told)
+    os.close(bench)
     answered = os.read(ready, 1)
     os.close(ready)
     if not answered:
@@ -110,23 +124,25 @@ def _run_command(
     words: list[str], environment: dict[str, str], control: Path, clock: Clock
 ) -> tuple[int, tuple[float, float]]:
     """Run the command; return its exit code and its window on CLOCK_MONOTONIC."""
-    clock.start()
+    start_s = clock.start()  # one zero for all, those included that are told it
     ask(control, {"zero": True, "follow": os.getpid()})
-    passed_on = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-    start_s = clock.start()
-    process = subprocess.Popen(words, env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
-    for number in passed_on:
-        signal.signal(number, lambda number, _: process.send_signal(number))
+    # blocked until there is somebody to pass them on to
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     # a terminal sends Ctrl-C to the command too, and it is for the command to answer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def prepare() -> None:
+        """In the forked child: end with the bench; take signals as without it."""
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGINT, interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    process = subprocess.Popen(words, env=environment, preexec_fn=prepare)  # noqa: PLW1509
+    for number in _PASSED_ON:
+        signal.signal(number, lambda number, _: process.send_signal(number))
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     code = process.wait()
     return 128 - code if code < 0 else code, (start_s, time.monotonic())
-
-
-def _die_with_parent() -> None:
-    """In the forked child: end when the bench is killed; take Ctrl-C as any program does."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -20,11 +21,12 @@ from pactmeter.bench.fuse import FuseServer
 from pactmeter.bench.hidbus import HidBus
 from pactmeter.bench.hidraw import HidIdentity, HidrawNode
 from pactmeter.bench.hwmon import CorsairDriver
+from pactmeter.bench.loads import FOLLOW
 from pactmeter.bench.loop import Loop
+from pactmeter.bench.mounts import inhabitants
 from pactmeter.bench.nvml import Publisher
 from pactmeter.bench.nzxt import NzxtFirmware
-from pactmeter.bench.options import REPLAYED
-from pactmeter.bench.rapl import Powercap, make_zones
+from pactmeter.bench.rapl import Powercap, make_zones, presets
 from pactmeter.bench.replay import ReplayFirmware
 from pactmeter.bench.sysfs import add_frame
 from pactmeter.bench.tree import Tree
@@ -49,6 +51,8 @@ _TICK_S = 0.02
 _AHEAD_S = 20.0
 """How far ahead P(t) of the GPUs is told: their figures do not depend on this process."""
 _PUBLISH_S = 0.5
+_ENDINGS = 5
+"""How often it is looked who has been started meanwhile."""
 
 
 class Clock:
@@ -99,7 +103,8 @@ class Server:
         machine = spec.machine
         self._powercap: Powercap | None = None
         if spec.rapl:
-            zones = make_zones(spec.rapl, machine.sources, self._faults, clock)
+            begin_uj = presets(spec.rapl, machine.seed)
+            zones = make_zones(spec.rapl, machine.sources, self._faults, clock, begin_uj)
             self._powercap = Powercap(self._tree, zones)
         vendor, sockets = (spec.rapl.vendor, spec.rapl.sockets) if spec.rapl else ("intel", 1)
         processors = cpuinfo.text(vendor, os.cpu_count() or 1, sockets)
@@ -121,8 +126,7 @@ class Server:
         FuseServer(fuse, self._tree, self._loop)
 
     def _plug(self, supply: Supply, psu: PsuSpec) -> None:
-        is_replay = self._spec.replay is not None and psu.serial == REPLAYED
-        firmware = self._make_firmware(supply, is_replay=is_replay)
+        firmware = self._make_firmware(supply, is_replay=psu.replayed)
         self._firmware[supply.name] = firmware
         model = supply.model
         unit = HidUnit(
@@ -131,7 +135,7 @@ class Server:
             model.pid,
             model.name,
             psu.serial,
-            port(supply.name, replay=is_replay),
+            port(supply.name, replay=psu.replayed),
             bound=psu.hwmon,
         )
         identity = HidIdentity(unit.vid, unit.pid, unit.name, unit.phys, unit.serial)
@@ -165,9 +169,25 @@ class Server:
         if node is not None:
             node.inject(report)
 
+    def end_with(self, bench: int) -> None:
+        """End when the process of a pidfd does, and with it all that runs on the machine.
+
+        Killed, the bench cannot do it, and what is left of the command would go on without a
+        machine.
+        """
+
+        def end() -> None:
+            for _ in range(_ENDINGS):  # who waits for us to answer ends only when we do
+                for pid in inhabitants():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(_TICK_S)
+            os._exit(1)
+
+        self._loop.add_reader(bench, end)
+
     def serve(self) -> None:
         """Answer until told to stop, or until the filesystem is gone."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._tick()
         self._loop.run_forever()
 
@@ -213,23 +233,26 @@ class Server:
         data, sender = self._control.recvfrom(65536)
         try:
             answer = self._obey(json.loads(data))
-        except (PactError, ValueError, KeyError, TypeError) as error:
+        except (PactError, ValueError, KeyError, TypeError, OSError) as error:
             answer = {"error": str(error)}
         if sender:
-            self._control.sendto(json.dumps(answer).encode(), sender)
+            with contextlib.suppress(OSError):  # who asked may be gone
+                self._control.sendto(json.dumps(answer).encode(), sender)
 
     def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
         now_s = self._clock()
         if load := order.get("load"):
             names = self._spec.machine.matching(load["component"])
             self._spec.machine.set_load(load["component"], load["spec"], now_s)
-            self._spec.follows = [name for name in self._spec.follows if name not in names]
+            others = [name for name in self._spec.follows if name not in names]
+            self._spec.follows = others + (names if load["spec"] == FOLLOW else [])
             self._publish()
         if text := order.get("fault"):
-            self._faults.add(faults.parse(text, self._devices(), now_s))
+            self._faults.add(self._spec.fault(text, now_s))
             self._update()
         if clear := order.get("clear"):
-            self._faults.clear(clear["device"], clear.get("name"))
+            device = faults.device_of(clear["device"], self._spec.devices)
+            self._faults.clear(device, clear.get("name"))
             self._update()
         if root := order.get("follow"):
             self._follower = Follower(int(root), frozenset({os.getpid()}))
@@ -249,12 +272,6 @@ class Server:
         if self._powercap:
             self._powercap.update()
         self._publish()
-
-    def _devices(self) -> list[str]:
-        found = [*self._firmware, *(f"gpu{n}" for n in range(len(self._spec.gpus)))]
-        if self._spec.rapl:
-            found += ["rapl", *dict.fromkeys(z.component for z in self._spec.rapl.zones)]
-        return found
 
     def truth(self, from_s: float, to_s: float) -> dict[str, Any]:
         """Return what the truth file holds, for a window on CLOCK_MONOTONIC."""

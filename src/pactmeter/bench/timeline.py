@@ -55,6 +55,7 @@ class Timeline:
         self.changes = 0
         self._end_j = 0.0
         self._pieces = pieces
+        self._followed: dict[float, tuple[float, int, float]] = {}
         self.extend(0.0)
 
     def extend(self, until_s: float) -> None:
@@ -87,6 +88,7 @@ class Timeline:
             del column[index:]
         if kept.duration_s > 0.0:
             self._append(kept)
+        self._followed = {t: one for t, one in self._followed.items() if one[1] <= index}
         self._pieces = pieces
         self.changes += 1
         self.extend(at_s)
@@ -134,18 +136,24 @@ class Timeline:
         """
         if tau_s <= 0.0 or t_s <= 0.0:
             return self.power_w(t_s)
-        index = self._index(max(0.0, t_s - _MEMORY * tau_s))
+        first = self._index(max(0.0, t_s - _MEMORY * tau_s))
         last = self._index(t_s)
-        shown_w = self.from_w[index]
-        while index <= last:
-            length_s = self._length_s(index)
-            slope = (self.to_w[index] - self.from_w[index]) / length_s
-            into_s = min(length_s, t_s - self.starts_s[index])
-            settled_w = self.from_w[index] + slope * (into_s - tau_s)
-            left_w = shown_w - self.from_w[index] + slope * tau_s
-            shown_w = settled_w + left_w * math.exp(-into_s / tau_s)
+        # a sensor is asked again and again: it goes on from the piece at which it was asked last
+        asked_s, index, shown_w = self._followed.get(tau_s, (math.inf, 0, 0.0))
+        if t_s < asked_s or index < first:
+            index, shown_w = first, self.from_w[first]
+        while index < last:
+            shown_w = self._follow_w(index, self._length_s(index), shown_w, tau_s)
             index += 1
-        return shown_w
+        self._followed[tau_s] = t_s, last, shown_w
+        return self._follow_w(last, t_s - self.starts_s[last], shown_w, tau_s)
+
+    def _follow_w(self, index: int, into_s: float, shown_w: float, tau_s: float) -> float:
+        """Return what a sensor shows some time into a piece, from what it showed at its start."""
+        slope = (self.to_w[index] - self.from_w[index]) / self._length_s(index)
+        settled_w = self.from_w[index] + slope * (into_s - tau_s)
+        left_w = shown_w - self.from_w[index] + slope * tau_s
+        return settled_w + left_w * math.exp(-into_s / tau_s)
 
     def breaks_s(self, from_s: float, to_s: float) -> list[float]:
         """Return the times between two where the straight line breaks."""

@@ -1,4 +1,7 @@
-"""The truth file: what every component drew, over the command's window and within it."""
+"""The truth file: what every component drew, over the command's window and within it.
+
+Of a replayed supply no truth is known: the file has no channels of it.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +59,10 @@ def read_truth(path: Path) -> dict[str, Any]:
         truth: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         _ = truth["true_energy_j"], truth["cumulative"]["t_s"]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise FileError(
-            f"{path} is no truth file: {error}", "pactmeter bench run --truth"
+            f"{path} is no truth file: {why}",
+            "pactmeter bench run --truth FILE ... -- command writes one",
         ) from error
     return truth
 
@@ -93,8 +98,9 @@ def windows_of(run: Path) -> list[tuple[float, float]]:
         with run.with_suffix(".regions.csv").open(newline="", encoding="utf-8") as file:
             calls = [(float(row["start_s"]), float(row["end_s"])) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise FileError(
-            f"{run} is no run of PACT: {error}", "name a power file, PACT.csv"
+            f"{run} is no run of PACT: {why}", "name the power file of a run, such as PACT.csv"
         ) from error
     merged: list[tuple[float, float]] = []
     for start_s, end_s in sorted(calls):
@@ -109,7 +115,7 @@ def compare(truth: Path, run: Path) -> list[dict[str, Any]]:
     """Return true and reported joules of every channel of a run, over the run's own calls.
 
     Raises:
-        FileError: One of the files is not what it should be.
+        FileError: One of the files is not what it should be, or the truth of none is known.
     """
     true_j = within(read_truth(truth), windows_of(run))
     # the product reports as it does for anybody: it knows nothing of the bench
@@ -117,7 +123,7 @@ def compare(truth: Path, run: Path) -> list[dict[str, Any]]:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise FileError(done.stderr.strip().removeprefix("pactmeter: "))
-    return [
+    found = [
         {
             "channel": source["channel"],
             "true_j": true_j[source["channel"]],
@@ -128,3 +134,9 @@ def compare(truth: Path, run: Path) -> list[dict[str, Any]]:
         for source in json.loads(done.stdout)["sources"]
         if source["channel"] in true_j
     ]
+    if not found:
+        raise FileError(
+            f"{truth} knows the truth of no channel of {run}",
+            "it is known of emulated devices, not of a replayed supply",
+        )
+    return found

@@ -1,8 +1,9 @@
-"""An emulated machine with known power: run any command on it, then compare with the truth.
+"""An emulated machine whose true joules are known: run any command on it, then compare.
 
-pactmeter bench run --psu hx1500i --rapl 1x --gpu 1 --truth truth.json -- COMMAND ...
-pactmeter bench run --help
-pactmeter bench names
+pactmeter bench run --psu hx1500i --rapl 1x --gpu 1 --truth truth.json -- command args...
+
+run: run a command there; load, fault, clear: change the machine meanwhile, from the command;
+compare: true and reported joules of a run; names: all supplies, GPUs, loads and faults.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ HELP = "run a command on an emulated machine whose true joules are known"
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="run|load|fault|clear|names ...")
+    parser.add_argument(
+        "words",
+        nargs=argparse.REMAINDER,
+        metavar="run|load|fault|clear|compare|names ...",
+        help="`pactmeter bench run --help` and so on say more",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

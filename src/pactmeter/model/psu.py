@@ -195,7 +195,9 @@ def match(name: str) -> Match:
         short = full.removeprefix("corsair").removeprefix("nzxt")
         if folded in {full, short, *map(_folded, model.aliases)}:
             return Match(model)
-    raise unknown_name("PSU", name, names())
+    # part of a name is no misspelling of it, so that its like would not be found
+    near = [known for known in names() if folded and folded in _folded(known)]
+    raise unknown_name("PSU", name, near or names())
 
 
 def _folded(name: str) -> str:

@@ -50,11 +50,14 @@ class Batch:
     reason: str | None = None
     lost: bool = False
 
+    def reach_s(self, period_s: float) -> float:
+        """Return how far to either side a reading may stand for its neighbourhood."""
+        return 0.75 * period_s + min(self.spent_s, _LONGEST_READ_S)
+
     def poll(self, index: int, period_s: float) -> Poll:
         """Return the poll of one channel."""
-        reach_s = 0.75 * period_s + min(self.spent_s, _LONGEST_READ_S)
         value = self.values[index] if self.values is not None else None
-        return Poll(self.time_s, value, reach_s, self.lost)
+        return Poll(self.time_s, value, self.reach_s(period_s), self.lost)
 
 
 class Polling:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.clock import now_s
 from pactmeter.model.channel import Channel, Kind
+from pactmeter.sampling.gaps import GapLog
 from pactmeter.sampling.poller import Poller
 from pactmeter.sampling.series import NOTHING, CounterSeries, GaugeSeries, Roughness, Slice
 from pactmeter.sampling.stuck import StuckWatch
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pactmeter.sensors.base import Device
     from pactmeter.store.table import Cell
 
-_MOST_GAPS = 200
 _STEPS_KEPT = 64
 
 
@@ -130,10 +130,7 @@ class Power:
         self._call = 0
         self._end_s: float | None = None
         self._stuck = StuckWatch(devices, period_s)
-        self._failing: dict[int, dict[str, Any]] = {}  # by identity: names may repeat
-        self.gaps: list[dict[str, Any]] = []
-        """Closed and open gaps: device, channels, start_s, end_s (monotonic), reason."""
-        self.gaps_left_out = 0
+        self._gaps = GapLog(devices, period_s)
 
     @property
     def columns(self) -> list[str]:
@@ -159,6 +156,7 @@ class Power:
         """A call starts."""
         self._call, self._end_s = call, None
         self._stuck.begin()
+        self._gaps.begin(start_s)
         for watched in self._all():
             watched.begin(start_s)
         for poller in self._pollers:
@@ -179,6 +177,16 @@ class Power:
         return all(poller.resting for poller in self._pollers)
 
     @property
+    def gaps(self) -> list[dict[str, Any]]:
+        """All gaps so far; see `GapLog`."""
+        return self._gaps.gaps
+
+    @property
+    def gaps_left_out(self) -> int:
+        """How many more there were."""
+        return self._gaps.left_out
+
+    @property
     def any_busy_gpu(self) -> bool:
         """Whether a GPU was busy when it was last polled."""
         return any(
@@ -193,7 +201,7 @@ class Power:
             for w in self._all():
                 if w.series is not None:
                     w.series.end(self._end_s)
-            self._end_gaps(self._end_s)
+            self._gaps.end(self._end_s)
         cells = [cell for w in self._all() for cell in w.cells(time_s)]
         if final:
             for w in self._all():
@@ -224,9 +232,8 @@ class Power:
         if stuck is None:
             return batch
         since_s, reason = stuck
-        device = self._pollers[index].device
-        if id(device) not in self._failing:
-            self._open_gap(device, since_s, reason)
+        if not self._gaps.is_open(index):
+            self._gaps.open(index, since_s, reason)
             for w in self._watched[index]:
                 w.take_back(since_s)
         return replace(batch, values=None, reason=reason)
@@ -248,36 +255,4 @@ class Power:
                 else:
                     w.series.add(poll)
             w.steps.see(poll.time_s, poll.value)
-        self._note_gap(self._pollers[device_index].device, batch)
-
-    def _note_gap(self, device: Device, batch: Batch) -> None:
-        if self._end_s is not None and batch.time_s >= self._end_s:
-            return  # what is polled after a call does not belong to it
-        gap = self._failing.get(id(device))
-        if batch.values is not None:
-            if gap is not None:
-                gap["end_s"] = batch.time_s
-                del self._failing[id(device)]
-            return
-        if gap is None:
-            self._open_gap(device, batch.time_s, batch.reason)
-
-    def _open_gap(self, device: Device, start_s: float, reason: str | None) -> None:
-        gap = {
-            "device": device.name,
-            "channels": [channel.name for channel in device.channels],
-            "start_s": start_s,
-            "end_s": None,
-            "reason": reason,
-        }
-        self._failing[id(device)] = gap
-        if len(self.gaps) < _MOST_GAPS:
-            self.gaps.append(gap)
-        else:
-            self.gaps_left_out += 1
-
-    def _end_gaps(self, time_s: float) -> None:
-        """A gap ends with its call: the pause that follows is none."""
-        for gap in self._failing.values():
-            gap["end_s"] = time_s
-        self._failing.clear()
+        self._gaps.see(device_index, batch, math.inf if self._end_s is None else self._end_s)

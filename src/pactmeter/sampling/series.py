@@ -189,7 +189,7 @@ class GaugeSeries(_Series):
         if self._last is not None:
             last = self._last
             if following is not None:
-                middle = (last.time_s + following.time_s) / 2
+                middle = _boundary_s(last, following)
             # at the end of the call nothing more comes: the last poll stands for the rest
             reach_s = 2 * last.reach_s if final else last.reach_s
             self._stand(last.time_s, min(middle, last.time_s + reach_s, time_s), last.value)
@@ -211,7 +211,7 @@ class GaugeSeries(_Series):
             last = self._last
             if last.value is not None and poll.value is not None:
                 self.roughness.add(last.value, poll.value)
-            middle = (last.time_s + poll.time_s) / 2
+            middle = _boundary_s(last, poll)
             self._stand(last.time_s, min(middle, last.time_s + last.reach_s), last.value)
             self._stand(max(middle, poll.time_s - poll.reach_s), poll.time_s, poll.value)
         self._last = poll
@@ -225,6 +225,18 @@ class GaugeSeries(_Series):
         if value is not None:
             self._energy_j += value * (to_s - from_s)
             self._covered_s += to_s - from_s
+
+
+def _boundary_s(first: Poll, second: Poll) -> float:
+    """Return where one reading ends to stand for its neighbourhood and the next one begins.
+
+    That is half way, unless one of two good ones, which took longer, alone reaches so far.
+    """
+    middle_s = (first.time_s + second.time_s) / 2
+    low_s, high_s = second.time_s - second.reach_s, first.time_s + first.reach_s
+    if first.value is None or second.value is None or low_s > high_s:
+        return middle_s
+    return min(max(middle_s, low_s), high_s)
 
 
 class CounterSeries(_Series):

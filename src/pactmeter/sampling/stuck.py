@@ -27,6 +27,8 @@ _SMOOTH = 5
 _KEPT = 100
 _METERS = frozenset({Domain.DC, Domain.PACKAGE, Domain.PSYS, Domain.GPU})
 _UNKNOWN_STEP_W = 2.0
+_SLOW_S = 1.2
+"""What a device asks for about once a second may still change so long after it froze."""
 
 
 @dataclass(slots=True)
@@ -35,24 +37,39 @@ class _Meter:
 
     name: str
     main: list[int]
+    feeds: bool
     counts: bool
     step_w: float
     update_s: float
     codes: tuple[float | None, ...] | None = None
     same: int = 0
     since_s: float = 0.0
+    power_codes: tuple[float | None, ...] | None = None
+    power_since_s: float = 0.0
+    seen_s: float | None = None
     powers: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     last: tuple[float, float] | None = None
 
+    def forget(self) -> None:
+        """What was seen says nothing about what follows."""
+        self.codes = self.power_codes = self.last = self.seen_s = None
+        self.same = 0
+
     def see(self, batch: Batch) -> None:
         if batch.values is None:
-            self.codes, self.same, self.last = None, 0, None
+            self.forget()
             return
         if batch.values == self.codes:
             self.same += 1
         else:
             self.codes, self.same, self.since_s = batch.values, 0, batch.time_s
         main = [batch.values[index] for index in self.main]
+        before_s, self.seen_s = self.seen_s, batch.time_s
+        if tuple(main) != self.power_codes:
+            # a gauge froze before the first of its equal readings, which is old already
+            self.power_codes, self.power_since_s = tuple(main), batch.time_s
+            if before_s is not None and not self.counts:
+                self.power_since_s = before_s
         known = [value for value in main if value is not None]
         if len(known) < len(main):
             self.last = None
@@ -64,6 +81,11 @@ class _Meter:
         elif before is not None and not batch.lost and batch.time_s > before[0]:
             mean_w = (total - before[1]) / (batch.time_s - before[0])
             self.powers.append((before[0], batch.time_s, mean_w))
+
+    @property
+    def stuck_since_s(self) -> float:
+        """Since when its powers have stood still, if it is stuck, in monotonic seconds."""
+        return max(self.power_since_s, self.since_s - _SLOW_S)
 
     def moved_w(self, from_s: float) -> float:
         """Return by how much its power surely moved since a time, in watts."""
@@ -88,7 +110,7 @@ class StuckWatch:
     def begin(self) -> None:
         """A call starts: what was seen before says nothing about it."""
         for meter in filter(None, self._meters):
-            meter.codes, meter.same, meter.last = None, 0, None
+            meter.forget()
             meter.powers.clear()
 
     def stuck_since(self, index: int, batch: Batch) -> tuple[float, str] | None:
@@ -104,14 +126,15 @@ class StuckWatch:
         meter.see(batch)
         if meter.same < LEAST_POLLS:
             return None
+        moving = [m for m in self._meters if m is not None and m.same < LEAST_POLLS]
+        if meter.feeds and any(other.feeds for other in moving):
+            return None  # what moves may be fed by the other supply alone
         bound_w = _STEPS * meter.step_w
-        for other in self._meters:
-            if other is None or other is meter or other.same >= LEAST_POLLS:
-                continue
+        for other in moving:
             # a period later: the two are not read at the same moment
             moved_w = other.moved_w(meter.since_s + self._period_s)
             if moved_w > bound_w:
-                return meter.since_s, (
+                return meter.stuck_since_s, (
                     f"stuck: {meter.name} gave the same readings {meter.same + 1} times while "
                     f"{other.name} moved by {moved_w:.0f} W"
                 )
@@ -132,6 +155,6 @@ def _meter(device: Device, period_s: float) -> _Meter | None:
     counts = first.kind is Kind.ENERGY
     step = _UNKNOWN_STEP_W if counts else first.resolution or _UNKNOWN_STEP_W
     update_s = first.update_period_s or period_s
-    return _Meter(
-        device.name, mains, counts, step, update_s if math.isfinite(update_s) else period_s
-    )
+    if not math.isfinite(update_s):
+        update_s = period_s
+    return _Meter(device.name, mains, first.domain is Domain.DC, counts, step, update_s)

@@ -10,6 +10,7 @@ import ctypes
 import os
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.clock import now_s
 from pactmeter.model.finding import Finding
 from pactmeter.sensors import sysfs
 from pactmeter.sensors.base import Discovery
@@ -38,7 +39,7 @@ _LIBRARY = "libnvidia-ml.so.1"
 _EMULATED_DRIVER = "pactmeter-bench"
 
 
-def discover(request: Request) -> Discovery:
+def discover(request: Request, *, clock: Callable[[], float] = now_s) -> Discovery:
     """Return one device for each GPU that the program sees, or why there is none."""
     buses = _pci_gpus()
     asleep = sorted(bus for bus, is_asleep in buses.items() if is_asleep)
@@ -76,7 +77,7 @@ def discover(request: Request) -> Discovery:
         findings.append(_missing(f"NVML does not list the GPUs: {error_text(error)}", None))
     finally:
         library.release()
-    return Discovery(tuple(GpuDevice(gpu) for gpu in gpus), tuple(findings))
+    return Discovery(tuple(GpuDevice(gpu, clock) for gpu in gpus), tuple(findings))
 
 
 def _missing(detail: str, fix: str | None) -> Finding:

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.clock import now_s
 from pactmeter.errors import CounterResetError, DeviceError, ReadError
 from pactmeter.model.channel import Channel, Domain, Kind
 from pactmeter.units import Unit
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _MAX_POWER_W = 10_000.0
 """No GPU draws more: what is above is no reading."""
+_MAX_POWER_WINDOW_S = 1.0
+"""Added to the time between two reads before judging: the counter is updated in steps."""
 
 # Numbers of nvml.h; older releases of nvidia-ml-py have no names for the two fields.
 FIELD_POWER_AVERAGE = 185
@@ -102,6 +105,11 @@ def field_w(handle: object, field: int) -> float:
     return float(getattr(value.value, member)) / 1000
 
 
+def _believed(power_w: float) -> float | None:
+    """Return a power that can be one, else None."""
+    return power_w if power_w <= _MAX_POWER_W else None
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """One GPU, as found.
@@ -145,12 +153,14 @@ class Gpu:
 class GpuDevice:
     """One GPU, whole: NVML cannot tell the power of a MIG slice."""
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: Gpu, clock: Callable[[], float] = now_s) -> None:
         """Take over one hold on NVML from whoever found the GPU, so that it starts only once."""
         self._gpu = gpu
+        self._clock = clock
         self._holds_library = True
         self._handle: object | None = None
         self._last_mj: int | None = None
+        self._last_s = 0.0
         self._total_mj = 0
         sides: list[tuple[Channel, Callable[[Any], float]]] = [
             self._field(field) for field in gpu.fields
@@ -248,7 +258,7 @@ class GpuDevice:
         sides: list[float | None] = []
         for read in self._side_reads:
             try:
-                sides.append(read(self._handle))
+                sides.append(_believed(read(self._handle)))
             except pynvml.NVMLError:
                 sides.append(None)
         try:
@@ -265,11 +275,16 @@ class GpuDevice:
             raw_mj = int(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
         except pynvml.NVMLError as error:
             raise ReadError(f"{self.name}: no energy, {error_text(error)}") from error
+        time_s = self._clock()
         before, self._last_mj = self._last_mj, raw_mj
+        elapsed_s, self._last_s = time_s - self._last_s, time_s
         if before is not None:
-            if raw_mj < before:
+            most_mj = 1000 * _MAX_POWER_W * (elapsed_s + _MAX_POWER_WINDOW_S)
+            if not 0 <= raw_mj - before <= most_mj:
+                what = "fell" if raw_mj < before else "rose"
                 raise CounterResetError(
-                    f"{self.name}: energy counter fell from {before} to {raw_mj} mJ"
+                    f"{self.name}: energy counter {what} from {before} to {raw_mj} mJ in "
+                    f"{elapsed_s:.3f} s"
                 )
             self._total_mj += raw_mj - before
         return self._total_mj / 1000
@@ -282,7 +297,7 @@ class GpuDevice:
             power_w = usage_w(self._handle)
         except pynvml.NVMLError as error:
             raise ReadError(f"{self.name}: no power, {error_text(error)}") from error
-        if power_w > _MAX_POWER_W:
+        if _believed(power_w) is None:
             raise ReadError(f"{self.name}: {power_w:.0f} W is no power of a GPU")
         return power_w
 

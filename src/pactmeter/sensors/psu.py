@@ -28,7 +28,7 @@ def discover(request: Request) -> Discovery:
         return Discovery()
     wanted = [models.match(name) for name in request.psu if name.casefold() != _ALL]
     present = scan()
-    chosen = [_choose(one, present) for one in wanted]
+    chosen = [_match(one, present) for one in wanted]
     for found in chosen:
         check_usable(found)
     unusable: list[Finding] = []
@@ -48,7 +48,25 @@ def discover(request: Request) -> Discovery:
     return Discovery(_devices(chosen, request), tuple(findings or [_nothing()]))
 
 
-def _choose(wanted: models.Match, present: tuple[Found, ...]) -> Found:
+def choose(name: str) -> Found:
+    """Return the one unit that a name binds (``auto``: the only one there is).
+
+    Raises:
+        ConfigError: The name is no supported PSU.
+        DeviceError: There is none, or the name fits several.
+    """
+    present = scan()
+    if name.casefold() != _ALL:
+        return _match(models.match(name), present)
+    if not present:
+        raise DeviceError(f"no supported PSU is there: looked in {WHERE}", fix=_CABLE)
+    if len(present) > 1:
+        names = " or ".join(dict.fromkeys(f"--psu {found.identity}" for found in present))
+        raise DeviceError(f"{len(present)} supported PSUs are plugged in", fix=f"name one: {names}")
+    return present[0]
+
+
+def _match(wanted: models.Match, present: tuple[Found, ...]) -> Found:
     """Return the one unit that a name binds.
 
     Raises:

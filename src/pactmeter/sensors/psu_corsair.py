@@ -14,6 +14,15 @@ READ_TOTAL_W = 0xEE
 RAILS = ("12v", "5v", "3v3")
 """Rails by page number."""
 
+# D4 can be read too, but what it says is not known: it may name the unit.
+READABLE = (0x3B, 0x4F, 0x88, 0x89, 0x8D, 0x8E, 0x90, 0x99, 0x9A, 0xD1, 0xD2, 0xD8, 0xEE, 0xF0)
+"""Registers with a known meaning that can be read; not all models have all."""
+READABLE_OF_RAIL = (0x40, 0x44, 0x46, 0x8B, 0x8C, 0x96)
+"""The same of each rail."""
+
+OTHERS = (0x8E, 0x90, 0x8B, 0x8C, 0xD1, 0xD2)
+"""Registers that all models have and that are read for nothing but their place in the queue."""
+
 HANDSHAKE = b"\xfe\x03"
 """Wakes the controller; harmless when repeated. With the page selection the only write sent."""
 
@@ -44,6 +53,16 @@ def is_answer(request: bytes, reply: bytes) -> bool:
 def is_uninitialised(request: bytes, reply: bytes) -> bool:
     """Return whether a reply says that the device wants the handshake first."""
     return len(reply) >= 2 and reply[0] == request[0] and reply[1] == _NOT_READY
+
+
+def is_unsupported(request: bytes, reply: bytes) -> bool:
+    """Return whether a reply says that the device has no such register."""
+    return request[0] == _READ and reply[:2] == bytes((_READ, 0))
+
+
+def is_reaction(request: bytes, reply: bytes) -> bool:
+    """Return whether a report answers a request, be it only that it cannot be answered."""
+    return is_answer(request, reply) or is_unsupported(request, reply)
 
 
 def selects_page(reply: bytes) -> bool:

@@ -27,8 +27,11 @@ _log = logging.getLogger(__name__)
 _SLOW_S = 1.0
 """How often voltage and temperature are asked for: each costs an exchange of its own."""
 
-_ZEROS = 3
-"""So many zeros in a row, on two registers, are believed of a supply that has given power."""
+_NEAR_ZERO_W = 10.0
+"""A load of more does not vanish between two polls: a zero that follows is the firmware's fault,
+however long it lasts."""
+_BEFORE_S = 10.0
+"""What was read longer ago, as before a pause between calls, says nothing of a zero."""
 
 
 class Reader(Protocol):
@@ -45,6 +48,13 @@ class Reader(Protocol):
 
     def temp_c(self) -> float:
         """Return the temperature, in degrees Celsius."""
+
+    def settle(self, turn: int) -> None:
+        """Make sure that no earlier question is still to be answered; `turn` is another each time.
+
+        Old answers look like new ones. But they come in order, so that those which are out are in
+        once another question is answered.
+        """
 
     def close(self) -> None:
         """Let go of the supply. Never raises."""
@@ -124,9 +134,14 @@ class PsuDevice:
         self._clock = clock
         self._sleep = sleep
         self._reader: Reader | None = None
-        self._slow: dict[str, _Slow] = {}
+        self._slow = {"temp_c": _Slow(-50.0, 150.0)}
+        if found.model.measures_input_v:
+            # First, because the AC estimate of the very first poll needs it.
+            self._slow = {"input_v": _Slow(0.0, 500.0), **self._slow}
         self._last_w = 0.0
-        self._zeros = 0
+        self._last_s = -math.inf
+        self._turn = 0
+        self._is_settled = True
 
     def open(self) -> None:
         """Find the supply again, under whatever number it has now, and connect.
@@ -143,10 +158,6 @@ class PsuDevice:
             )
         check_usable(found)
         self._reader = self._connect(found)
-        self._slow = {"temp_c": _Slow(-50.0, 150.0)}
-        if found.model.measures_input_v:
-            # First, because the AC estimate of the very first poll needs it.
-            self._slow = {"input_v": _Slow(0.0, 500.0), **self._slow}
 
     def read(self) -> Reading:
         """Return DC output, AC input, input voltage where measured, temperature, rails.
@@ -156,8 +167,14 @@ class PsuDevice:
         """
         if self._reader is None:
             raise ReadError(f"{self.name} is not open")
+        was_settled, self._is_settled = self._is_settled, False
+        if not was_settled:
+            self._turn += 1
+            self._reader.settle(self._turn)
         total_w, rails_w = self._power(self._reader)
-        self._refresh(self._reader)
+        self._is_settled = None not in rails_w  # an old answer could pass for another rail's
+        if was_settled:  # else this poll has had its second exchange
+            self._refresh(self._reader)
         held = {name: slow.value for name, slow in self._slow.items()}
         ac_w = models.ac_input_w(self._found.model, total_w, held.get("input_v"))
         return (total_w, ac_w, *held.values(), *rails_w)
@@ -199,16 +216,17 @@ class PsuDevice:
         )
 
     def _believe_zero(self, reader: Reader, total_w: float) -> None:
-        """Refuse a total of 0 W that the rails or the poll before contradict."""
-        if total_w != 0.0:
-            self._last_w, self._zeros = total_w, 0
-            return
-        rails_w = reader.rails_w()
-        if any(rails_w):
-            raise ReadError(f"{self.name} reads 0 W in total, but {max(rails_w):g} W on a rail")
-        self._zeros += 1
-        if self._last_w and self._zeros < _ZEROS:
+        """Refuse a total of 0 W that the poll before or, at first, the rails contradict."""
+        before_s, now_s = self._last_s, self._clock()
+        if total_w == 0.0 and now_s - before_s > _BEFORE_S:
+            rails_w = reader.rails_w()
+            if any(rails_w):
+                raise ReadError(f"{self.name} reads 0 W in total, but {max(rails_w):g} W on a rail")
+            self._last_w = 0.0
+        self._last_s = now_s
+        if total_w == 0.0 and self._last_w > _NEAR_ZERO_W:
             raise ReadError(f"{self.name} reads 0 W, right after {self._last_w:g} W")
+        self._last_w = total_w
 
     def _corsair_rails(self, reader: Reader) -> tuple[float | None, ...]:
         """Return the rails, or no value for each: the total is good without them."""

@@ -22,6 +22,7 @@ from pactmeter.sensors.psu_link import TRANSPORT_ERRORS, Link
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pactmeter.sensors.psu_link import Handle
     from pactmeter.sensors.psu_scan import Found
 
 _REPORT_BYTES = 64
@@ -36,8 +37,20 @@ def require() -> None:
     _drivers()
 
 
-def connect(found: Found, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> Link:
+def connect(
+    found: Found,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    wrap: Callable[[Handle], Handle] = lambda handle: handle,
+) -> Link:
     """Connect to a supply.
+
+    Args:
+        found: The supply.
+        clock: What times replies.
+        sleep: What waits for the lock.
+        wrap: What stands between the exchange loop and the device, if anything does.
 
     Raises:
         DeviceError: liquidctl does not list it, or it cannot be opened.
@@ -57,7 +70,7 @@ def connect(found: Found, *, clock: Callable[[], float], sleep: Callable[[float]
         driver.connect()
     except TRANSPORT_ERRORS as error:
         raise DeviceError(f"cannot connect to {found.model.name} at {node}: {error}") from error
-    handle = _Handle(driver, timeout)
+    handle = wrap(_Handle(driver, timeout))
     try:
         return Link(handle, node, clock=clock, sleep=sleep)
     except OSError as error:

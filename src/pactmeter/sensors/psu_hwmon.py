@@ -53,6 +53,9 @@ class HwmonReader:
         """Return the temperature of the voltage regulator, in degrees Celsius."""
         return self._files[_TEMP_MC].read() * _C_PER_MC
 
+    def settle(self, turn: int) -> None:
+        """Do nothing: the driver answers one question after another."""
+
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():

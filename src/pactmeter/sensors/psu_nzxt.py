@@ -14,6 +14,14 @@ READ_RAIL_W = 0x96
 RAILS = ("12v_peripherals", "12v_cpu", "12v_board", "5v", "3v3")
 """Rails by page number; there is no total."""
 
+READABLE = (0xFC, 0x8E, 0x90)
+"""Registers that can be read."""
+READABLE_OF_RAIL = (0x20, 0x8B, 0x8C, 0x96)
+"""The same of each rail."""
+
+OTHERS = tuple((page, 0x8B) for page in range(len(RAILS)))
+"""Page and register of what is read for nothing but its place in the queue: rails' voltages."""
+
 PAUSE_S = 0.0025
 """Time the controller wants between two exchanges."""
 
@@ -23,6 +31,7 @@ ATTEMPTS = 3
 _REQUEST, _REPLY = 0xAD, 0xAA
 _ADDRESS = 0x60
 _PAGE_PLUS_READ = 0x06
+_VOUT_MODE = 0x20
 _WORD = 2
 
 
@@ -32,8 +41,9 @@ def read_request(register: int) -> bytes:
 
 
 def rail_request(page: int, register: int) -> bytes:
-    """Return the request for a register of one word of one rail."""
-    return bytes((_REQUEST, 0, _WORD + 2, 4, _ADDRESS, _PAGE_PLUS_READ, 2, page, register))
+    """Return the request for a register of one rail, which has one word (VOUT_MODE: a byte)."""
+    size = 1 if register == _VOUT_MODE else _WORD
+    return bytes((_REQUEST, 0, size + 2, 4, _ADDRESS, _PAGE_PLUS_READ, 2, page, register))
 
 
 def is_answer(request: bytes, reply: bytes) -> bool:

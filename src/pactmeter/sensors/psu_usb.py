@@ -41,6 +41,12 @@ class CorsairReader:
         """Return the temperature of the voltage regulator, in degrees Celsius."""
         return self._register(corsair.READ_TEMP_C)
 
+    def settle(self, turn: int) -> None:
+        """Ask for something else: what was asked before has been answered once this is."""
+        request = corsair.read_request(corsair.OTHERS[turn % len(corsair.OTHERS)])
+        with self._link.exchange():
+            self._link.ask(request, corsair.is_reaction)
+
     def close(self) -> None:
         """Disconnect."""
         self._link.close()
@@ -104,6 +110,10 @@ class NzxtReader:
     def temp_c(self) -> float:
         """Return the temperature, in degrees Celsius."""
         return self._word(nzxt.read_request(nzxt.READ_TEMP_C))
+
+    def settle(self, turn: int) -> None:
+        """Ask for something else: what was asked before has been answered once this is."""
+        self._word(nzxt.rail_request(*nzxt.OTHERS[turn % len(nzxt.OTHERS)]))
 
     def close(self) -> None:
         """Disconnect."""

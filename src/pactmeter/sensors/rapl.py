@@ -31,7 +31,7 @@ NAME = "rapl"
 
 JOULES_PER_MICROJOULE = 1e-6
 MAX_POWER_W = 5000.0
-"""No zone draws more: a backward step that would need more to be a wrap is a reset."""
+"""No zone draws more: what would need more is no consumption and no wrap, the counter was set."""
 MAX_POWER_WINDOW_S = 0.1
 """Added to the time between two reads before judging: counters are updated in steps."""
 MAX_MEAN_POWER_W = 1000.0
@@ -132,18 +132,21 @@ class Zone:
 
     def _step_uj(self, before: int, after: int, elapsed_s: float, *, after_outage: bool) -> int:
         modulus = self._modulus
-        if modulus is None:
-            if after < before:
-                raise CounterResetError(f"{self.path}: energy counter fell, its range is unknown")
-            return after - before
-        step_uj = wrapped_difference(before, after, modulus)
-        step_j = step_uj * JOULES_PER_MICROJOULE
-        if after < before and step_j > MAX_POWER_W * (elapsed_s + MAX_POWER_WINDOW_S):
+        if modulus is None and after < before:
+            raise CounterResetError(f"{self.path}: energy counter fell, its range is unknown")
+        step_uj = wrapped_difference(before, after, modulus) if modulus else after - before
+        if step_uj * JOULES_PER_MICROJOULE > MAX_POWER_W * (elapsed_s + MAX_POWER_WINDOW_S):
+            what = "fell" if after < before else "rose"
+            why = "which is no wrap" if after < before else "which no processor draws"
             raise CounterResetError(
-                f"{self.path}: energy counter fell from {before} to {after} uJ in "
-                f"{elapsed_s:.3f} s, which is no wrap"
+                f"{self.path}: energy counter {what} from {before} to {after} uJ in "
+                f"{elapsed_s:.3f} s, {why}"
             )
-        if after_outage and elapsed_s > modulus * JOULES_PER_MICROJOULE / MAX_MEAN_POWER_W:
+        if (
+            modulus
+            and after_outage
+            and elapsed_s > modulus * JOULES_PER_MICROJOULE / MAX_MEAN_POWER_W
+        ):
             raise CounterResetError(
                 f"{self.path}: not readable for {elapsed_s:.0f} s, in which the energy counter "
                 "may have wrapped more than once"
