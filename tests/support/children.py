@@ -16,14 +16,20 @@ MOST = 8
 
 
 def start(module, experiment, *arguments, env=None):
-    """Start an experiment, a function of the module; its result must be plain data."""
+    """Start an experiment, a function of the module; its result must be plain data.
+
+    Variables of `env` that are None are taken out of the environment.
+    """
+    paths = filter(None, (str(TESTS), os.environ.get("PYTHONPATH")))
+    wanted = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(env or {})}
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
+        name: value
+        for name, value in wanted.items()
+        if value is not None and not name.startswith("COVERAGE_")
     }
-    found = os.pathsep.join(filter(None, (str(TESTS), environment.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-W", "error", module, experiment, json.dumps(arguments)],
-        env={**environment, "PYTHONPATH": found, **(env or {})},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -46,11 +46,11 @@ class Told:
 
 
 def gpu_environment(folder, number=0):
-    """Return the environment of a process that sees emulated GPUs, and no others."""
+    """Return the environment of a process that sees emulated GPUs, for `support.children`."""
     nvml.build_library(folder)
     return {
         "LD_LIBRARY_PATH": str(folder),
-        "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(16))),
+        "CUDA_VISIBLE_DEVICES": None,
         nvml.ENVIRONMENT: f"{folder}/gpus{number}",
     }
 

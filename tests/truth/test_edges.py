@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pactmeter.bench.machine import Machine, parse_psu
-from support.bench import bench_program
+from support.bench import bench_program, require
 from support.devices import benched
 from support.virtual import VirtualRun
 
@@ -100,6 +100,7 @@ time.sleep(1.0)
 
 @pytest.mark.parametrize(("psu", "bound_pct"), [("hx1500i", 0.5), ("hx1500i,tau=0.3", 1.5)])
 def test_a_call_in_real_time_is_given_what_it_took(psu, bound_pct, tmp_path, figures):
+    require()
     done = bench_program(
         tmp_path, "--psu", psu, "--load", "steady:0", "--load", "rest=steady:100", code=PROGRAM
     )

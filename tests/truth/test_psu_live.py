@@ -15,7 +15,7 @@ from pactmeter.bench.gpu import PRESETS
 from pactmeter.bench.loads import Span
 from pactmeter.bench.machine import Machine, parse_psu
 from support import children
-from support.bench import PACT, bench, bench_program
+from support.bench import PACT, bench, bench_program, require
 from support.compare import stated_sampling_j, within
 from support.devices import benched
 from support.virtual import VirtualRun
@@ -88,6 +88,7 @@ def virtual(seed):
 
 
 def test_runs_in_real_time_agree_with_the_truth_and_with_those_in_virtual_time(tmp_path, figures):
+    require()
     expected = children.share_out(__file__, "virtual", seeds=VIRTUAL_SEEDS)
     runs = []
     for seed in range(SEEDS):
@@ -118,7 +119,7 @@ def test_runs_in_real_time_agree_with_the_truth_and_with_those_in_virtual_time(t
     assert failed == []
     for found, true_j in runs:
         whole_j = true_j["psu.dc_output"] + true_j["psu1.dc_output"]
-        assert headline(found).energy_j == pytest.approx(whole_j, rel=0.02)
+        assert headline(found).energy_j == pytest.approx(whole_j, rel=0.03)
 
 
 if __name__ == "__main__":

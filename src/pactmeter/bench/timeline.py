@@ -88,7 +88,8 @@ class Timeline:
             del column[index:]
         if kept.duration_s > 0.0:
             self._append(kept)
-        self._followed = {t: one for t, one in self._followed.items() if one[1] <= index}
+        untouched = {tau: one for tau, one in self._followed.items() if one[1] <= index}
+        self._followed = untouched if at_s > 0.0 else {}  # what was before 0 has changed too
         self._pieces = pieces
         self.changes += 1
         self.extend(at_s)

@@ -24,6 +24,8 @@ REOPEN_S = 1.0
 """A device that fails is closed and opened again at most this often."""
 _LONGEST_READ_S = 0.5
 """A gauge that took longer to answer does not stand for the time it took."""
+_LONGEST_POLL_S = 1.0
+"""What came after longer is of no known moment: the device hung, or this process was stopped."""
 _STILL = 0.02
 """A gauge that changes by less than this share between two polls has settled."""
 
@@ -160,6 +162,9 @@ class Polling:
         except Exception as error:  # noqa: BLE001  a plug-in's bug is a gap, never the run's end
             self._open, reason = False, f"{type(error).__name__}: {error}"
         after_s = self.clock()
+        if values is not None and after_s - before_s > _LONGEST_POLL_S:
+            values = None
+            reason = f"{self.device.name} took {after_s - before_s:.1f} s to answer"
         lost = self._lost and values is not None
         if values is not None:
             self._lost = False
