@@ -626,6 +626,7 @@ EVERYTHING = ("--psu", "hx1500i", "--rapl", "1x", "--gpu", "1")
         (["--fault", "psu0:drop=3"], "takes no value"),
         (["--fault", "psu0:raw"], "wants a value"),
         (["--fault", "psu0:late=soon"], "'soon'"),
+        (["--fault", "psu0:chatter=0"], "'0'"),
         (["--fault", "psu0:busy"], "only NZXT supplies"),
         (["--fault", "psu0:etimedout"], "--psu hx1500i,hwmon"),
         (["--fault", "gpu0:not_supported=fan"], "power, energy or utilisation"),

@@ -533,7 +533,11 @@ def others_are_whole(run, channel):
     """Check that the other devices have lost nothing; parts of one device go with it."""
     mine = channel.partition(".")[0]
     for energy in run.energies().values():
-        if energy.domain in {Domain.DC, Domain.PACKAGE, Domain.GPU} and not energy.channel.startswith(mine):
+        if energy.domain in {
+            Domain.DC,
+            Domain.PACKAGE,
+            Domain.GPU,
+        } and not energy.channel.startswith(mine):
             assert energy.coverage > 0.995
             assert energy.gaps == 0
 

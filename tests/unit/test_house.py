@@ -13,7 +13,21 @@ import pactmeter
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-UNITS = ("_w", "_w2", "_j", "_s", "_v", "_a", "_hz", "_c", "_pct", "_kwh", "_g", "_g_per_kwh", "_uj")
+UNITS = (
+    "_w",
+    "_w2",
+    "_j",
+    "_s",
+    "_v",
+    "_a",
+    "_hz",
+    "_c",
+    "_pct",
+    "_kwh",
+    "_g",
+    "_g_per_kwh",
+    "_uj",
+)
 # documented arguments, and numbers without a unit
 PLAIN = {
     *("measure_period", "perf_measure_period", "pue", "figure", "mean", "value", "resolution"),

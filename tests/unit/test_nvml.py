@@ -216,6 +216,28 @@ def test_a_counter_reset_is_told_once_and_the_total_goes_on(machine):
 
 
 @in_child
+def test_a_counter_that_rises_by_more_than_a_gpu_draws_is_no_energy(machine):
+    machine.set(count=1, energy_mj=1_000_000, power_mw=1)
+    (device,) = devices()
+    device.open()
+    machine.set(energy_mj=265_000_000)
+    with pytest.raises(CounterResetError, match="rose from 1000000 to 265000000 mJ"):
+        device.read()
+    machine.set(energy_mj=265_020_000)
+
+    assert device.read()[0] == 20.0
+
+
+@in_child
+def test_a_power_beside_the_energy_that_cannot_be_is_none(machine):
+    machine.set(count=1, energy_mj=1000, instant_mw=410_500, average_mw=4_000_000_000)
+    (device,) = devices()
+    device.open()
+
+    assert device.read()[:3] == (0.0, 410.5, None)
+
+
+@in_child
 def test_a_lost_gpu_is_a_read_error_and_its_total_goes_on_when_it_is_back(machine):
     machine.set(count=1, energy_mj=1000)
     (device,) = devices()

@@ -168,3 +168,15 @@ def test_a_device_that_cannot_be_opened_again_says_why():
     poller.close(1.0)
     assert any(batch.reason == "unplugged" for batch in poller.batches)
     assert device.closed >= 1
+
+
+def test_a_reading_of_no_known_moment_is_none():
+    clock = [0.0]
+
+    def read(_number):
+        clock[0] += 3.0  # the sampler was stopped meanwhile, or the device hung
+        return (1.0,)
+
+    batch = module.Polling(Scripted(read), 0.1, lambda: clock[0]).poll(1, edge=False)
+    assert (batch.values, batch.reason) == (None, "scripted took 3.0 s to answer")
+    assert batch.time_s == 1.5

@@ -107,3 +107,16 @@ def test_one_rail_that_cannot_be_spoils_the_nzxt_total(e850):
 
     with pytest.raises(ReadError, match="-40 W, which cannot be"):
         device.read()
+
+
+def test_an_nzxts_answer_to_an_earlier_question_is_never_taken_for_a_new_one(e850, machine):
+    device, firmware = e850
+    firmware.faults = [lambda reply: [(0.2545, reply)]]  # 4.5 ms after it was asked for in vain
+    with pytest.raises(ReadError, match="no valid reply"):
+        device.read()
+    firmware.rails_w = (20.0, 40.0, 25.0, 5.0, 2.5)
+    before = len(firmware.requests)
+
+    assert device.read()[0] == 92.5
+    assert firmware.requests[before][7:9] == bytes((1, 0x8B))
+    assert len(firmware.requests) - before == 6

@@ -79,6 +79,20 @@ def test_a_report_for_another_program_is_written_down_too(recorder, tmp_path):
     assert len(reports) == one.tally.reports + one.tally.requests
 
 
+def foreign_behind(reply):
+    return [(0.002, reply), (0.002, bytes.fromhex("03f000"))]
+
+
+def test_a_report_that_waits_before_an_exchange_is_written_down_not_dropped(recorder, tmp_path):
+    one, firmware = recorder()
+    firmware.faults = [foreign_behind]
+
+    reports = record(one, tmp_path / "r.csv", 0.1)
+
+    assert [r.data.rstrip(b"\0") for r in reports].count(b"\x03\xf0") == 1
+    assert (one.tally.failed, one.tally.reports) == (0, one.tally.requests + 1)
+
+
 def test_a_lost_reply_is_counted_and_the_recording_goes_on(recorder, tmp_path):
     one, firmware = recorder()
     firmware.faults = [dropped]

@@ -132,16 +132,80 @@ def test_a_zero_that_a_rail_contradicts_is_never_believed(hx1500i):
             device.read()
 
 
-def test_a_zero_after_a_load_is_believed_only_when_it_lasts(hx1500i):
+def test_a_zero_right_after_a_load_is_never_believed_however_long_it_lasts(hx1500i, machine):
     device, firmware = hx1500i
     device.read()
     firmware.total_w, firmware.rails_w = 0.0, (0.0, 0.0, 0.0)
 
-    for _ in range(2):
-        with pytest.raises(ReadError, match="right after 140 W"):
+    for _ in range(200):
+        machine.clock.sleep(0.1)
+        with pytest.raises(ReadError, match="reads 0 W, right after 140 W"):
             device.read()
+    firmware.total_w = 98.0
+
+    assert device.read()[0] == 98.0
+
+
+def test_a_zero_after_next_to_nothing_is_believed_at_once(hx1500i):
+    device, firmware = hx1500i
+    firmware.rails_w = (0.0, 0.0, 0.0)
+    seen_w = []
+    for firmware.total_w in (2.0, 0.0, 2.0, 0.0, 10.0, 0.0):
+        seen_w.append(device.read()[0])
+
+    assert seen_w == [2.0, 0.0, 2.0, 0.0, 10.0, 0.0]
+    assert firmware.writes() == []  # the rails were not asked
+
+
+def test_what_was_read_before_a_pause_says_nothing_of_a_zero(hx1500i, machine):
+    device, firmware = hx1500i
+    device.read()
+    firmware.total_w = 0.0
+    machine.clock.sleep(11.0)
+    with pytest.raises(ReadError, match="124 W on a rail"):
+        device.read()
+    firmware.rails_w = (0.0, 0.0, 0.0)
 
     assert device.read()[0] == 0.0
+
+
+def test_the_answer_to_an_earlier_question_is_never_taken_for_a_new_one(hx1500i):
+    device, firmware = hx1500i
+    device.read()
+    firmware.faults = [lambda reply: [(0.251, reply)]]  # 1 ms after it was given up
+    with pytest.raises(ReadError, match="no valid reply"):
+        device.read()
+    firmware.total_w = 400.0
+    before = len(firmware.requests)
+
+    assert device.read()[0] == 400.0
+    assert [r[:2].hex() for r in firmware.requests[before:]] == ["0390", "03ee"]
+    device.read()
+    assert [r[:2].hex() for r in firmware.requests[before + 2 :]] == ["03ee", "038d"]
+
+
+def test_the_late_answer_of_a_rail_is_never_taken_for_another_rails(machine):
+    firmware = CorsairFirmware()
+    device = machine.open(CORSAIR_HX1500I, firmware, rails=True)
+    device.read()
+    firmware.faults = [None] * 4 + [lambda reply: [(0.255, reply)]]  # of the 5 V rail
+    assert device.read()[4:] == (None, None, None)
+
+    for _ in range(3):
+        assert device.read()[4:] == (124.0, 8.0, 1.5)
+
+
+def test_each_question_that_clears_the_way_is_another_one(hx1500i):
+    device, firmware = hx1500i
+    firmware.faults = [dropped] * 7
+    before = len(firmware.requests)
+    for _ in range(7):
+        with pytest.raises(ReadError):
+            device.read()
+
+    asked = [request[:2].hex() for request in firmware.requests[before:]]
+    assert asked[0] == "03ee"
+    assert len(set(asked[1:])) == 6
 
 
 def test_a_psu_that_feeds_nothing_reads_zero(machine):

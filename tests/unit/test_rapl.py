@@ -100,6 +100,22 @@ def test_a_fall_that_would_need_5_kw_is_a_reset_told_once_and_total_goes_on(mach
     assert device.read() == pytest.approx((203.0, 40.0))
 
 
+@pytest.mark.parametrize("range_uj", [RANGE_UJ, None])
+def test_a_rise_that_would_need_5_kw_is_a_counter_that_was_set_and_no_energy(machine, range_uj):
+    machine.zone("intel-rapl:0", "package-0", energy_uj=100_000_000, range_uj=range_uj)
+    device = machine.device()
+    device.open()
+
+    machine.clock.now += 0.1
+    machine.set("intel-rapl:0", 200_000_000_000)
+    with pytest.raises(CounterResetError, match="which no processor draws"):
+        device.read()
+    machine.clock.now += 0.1
+    machine.set("intel-rapl:0", 200_010_000_000)
+
+    assert device.read() == pytest.approx((10.0,))
+
+
 def test_without_a_range_any_fall_is_a_reset(machine):
     machine.zone("intel-rapl:0", "package-0", energy_uj=1_000_000, range_uj=None)
     device = machine.device()

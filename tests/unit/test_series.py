@@ -193,3 +193,21 @@ def test_a_cut_in_the_past_changes_nothing():
 def test_a_slow_first_reading_costs_coverage_and_changes_no_power():
     cut = counter([(0.01, 4.0), (0.02, 8.0)], 0.02)[-1]
     assert (cut.energy_j, cut.covered_s, cut.mean) == (4.0, pytest.approx(0.01), 400.0)
+
+
+def test_between_a_quick_and_a_slow_reading_nothing_is_left_out():
+    series = GaugeSeries(0.0)
+    for at, reach in ((0.1, REACH), (0.5, 0.5), (1.2, 0.5), (1.5, REACH), (1.6, REACH)):
+        series.add(Poll(at, 100.0, reach))
+    series.end(1.65)
+    cut = series.cut(1.65)
+    assert cut.covered_s == pytest.approx(1.65)
+    assert cut.energy_j == pytest.approx(165.0)
+
+
+def test_a_slow_reading_does_not_stand_for_one_that_failed():
+    series = GaugeSeries(0.0)
+    for at, value, reach in ((0.1, 100.0, 0.5), (0.2, None, REACH), (0.3, 100.0, REACH)):
+        series.add(Poll(at, value, reach))
+    series.end(0.35)
+    assert series.cut(0.35).covered_s == pytest.approx(0.15 + 0.1)

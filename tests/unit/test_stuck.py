@@ -120,3 +120,80 @@ def test_without_another_meter_nothing_can_be_called_stuck():
     measured = VirtualRun([Gauge(line, clock, (105.0, 115.0))], clock)
     measured.call(30.0)
     assert measured.power.gaps == []
+
+
+class Supply(Gauge):
+    """A supply whose temperature is asked for once a second and held between."""
+
+    def __init__(self, line, clock, frozen, name="supply"):
+        super().__init__(line, clock, frozen)
+        self.name = name
+        self.channels = (
+            *self.channels,
+            Channel("psu.temp_c", Unit.CELSIUS, Kind.QUANTITY, "-"),
+        )
+        self.held = (-1.0, 0.0)
+
+    def read(self):
+        (power_w,) = super().read()
+        if self.clock() - self.held[0] >= 1.0:
+            self.held = (self.clock(), power_w / 10)
+        return power_w, self.held[1]
+
+
+def test_what_is_asked_for_seldom_does_not_hide_since_when_a_supply_is_stuck():
+    clock = ManualClock()
+    line = Timeline(pieces("ramp:60-1060@95-145", Span(60.0, 400.0)))
+    measured = VirtualRun([Supply(line, clock, (105.53, 110.53)), Counter(line, clock)], clock)
+    measured.call(20.0)
+    assert measured.energies()["psu.dc_output"].gap_s == pytest.approx(5.0, abs=0.1)
+
+
+def test_a_supply_that_stays_the_same_while_another_feeds_the_load_is_not_stuck():
+    clock = ManualClock()
+    line, flat = (Timeline(pieces(s, Span(60.0, 400.0))) for s in ("bursts", "steady:80"))
+    devices = [Gauge(flat, clock), Gauge(line, clock), Counter(line, clock)]
+    devices[0].name = "other supply"
+    measured = VirtualRun(devices, clock)
+    measured.call(30.0)
+    assert measured.power.gaps == []
+
+
+def test_what_was_seen_in_an_earlier_call_says_nothing_of_the_next():
+    clock = ManualClock()
+    line = Timeline(pieces("steps:100,300@131", Span(60.0, 400.0)))
+    moving = Timeline(pieces("bursts+noise:8", Span(60.0, 400.0)))
+    measured = VirtualRun([Gauge(line, clock), Counter(moving, clock)], clock)
+    measured.call(5.0)
+    clock.now_s = 125.0
+    measured.call(20.0)
+    assert measured.energies()["psu.dc_output"].covered_s >= 0.0
+    assert all(gap["start_s"] >= 100.0 for gap in measured.power.gaps)
+    second = [gap for gap in measured.power.gaps if gap["start_s"] > 110.0]
+    assert all(gap["start_s"] >= 125.0 for gap in second)
+
+
+class Gpu(Gauge):
+    """A GPU without a counter, at work or idle."""
+
+    def __init__(self, line, clock, work_pct, frozen=(0.0, 0.0)):
+        super().__init__(line, clock, frozen, step_w=0.001)
+        self.name = "gpu"
+        self.channels = (
+            Channel("gpu0", Unit.WATT, Kind.POWER, "-", Domain.GPU, resolution=0.001),
+            Channel("gpu0.util_sm_pct", Unit.PERCENT, Kind.QUANTITY, "-"),
+        )
+        self.work_pct = work_pct
+
+    def read(self):
+        return (*super().read(), self.work_pct)
+
+
+@pytest.mark.parametrize(("work_pct", "gaps"), [(0.0, 0), (None, 0), (97.0, 1)])
+def test_a_gpu_that_stays_the_same_is_stuck_only_at_work(work_pct, gaps):
+    clock = ManualClock()
+    line = Timeline(pieces("bursts+noise:8", Span(60.0, 400.0)))
+    gpu = Gpu(Timeline(pieces("steady:30", Span(0.0, 1.0))), clock, work_pct)
+    measured = VirtualRun([gpu, Counter(line, clock)], clock)
+    measured.call(20.0)
+    assert len(measured.power.gaps) == gaps

@@ -203,6 +203,8 @@ def _check_value(fault: Fault, meaning: str) -> None:
     good = True
     if fault.name in {"late", "delay", "short", "chatter", "jump", "hang", "driver"}:
         good = fault.value is None or re.fullmatch(r"\d+(\.\d+)?", fault.value) is not None
+        if good and fault.name == "chatter":
+            good = float(fault.value or 20.0) > 0.0
     elif fault.name == "raw":
         good = re.fullmatch(_RAW, fault.value or "", re.IGNORECASE) is not None
     elif fault.name == "open":

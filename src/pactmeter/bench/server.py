@@ -120,8 +120,8 @@ class Server:
             path = run / NVML_STATE
             self._publisher = Publisher(path, spec.gpus, lines, zero_s, self._faults)
         self._follower: Follower | None = None
-        self._follow_s = self._publish_s = self._chatter_s = 0.0
-        self._chatter = 0
+        self._follow_s = self._publish_s = 0.0
+        self._talking: set[str] = set()
         self._loop.add_reader(control.fileno(), self._receive)
         FuseServer(fuse, self._tree, self._loop)
 
@@ -206,7 +206,7 @@ class Server:
             self._bus.update()
             if self._powercap:
                 self._powercap.update()
-            self._talk(now_s)
+            self._talk()
         if now_s >= self._publish_s:
             self._publish()
 
@@ -215,17 +215,23 @@ class Server:
         if self._publisher:
             self._publisher.publish(self._clock() + _AHEAD_S)
 
-    def _talk(self, now_s: float) -> None:
-        """Play another program that asks the supplies for everything."""
-        for device, firmware in self._firmware.items():
-            fault = self._faults.active(device, "chatter")
-            node = self._bus.node(device)
-            if fault is None or node is None or now_s < self._chatter_s:
-                continue
-            self._chatter_s = now_s + 1.0 / float(fault.value or 20.0)
-            requests = firmware.status_requests()
-            node.request(requests[self._chatter % len(requests)].ljust(64, b"\0"))
-            self._chatter += 1
+    def _talk(self) -> None:
+        """Play another program that asks supplies for everything, each at a rate of its own."""
+        for device in self._firmware.keys() - self._talking:
+            if self._faults.active(device, "chatter"):
+                self._talking.add(device)
+                self._ask(device, 0)
+
+    def _ask(self, device: str, number: int) -> None:
+        fault, node = self._faults.active(device, "chatter"), self._bus.node(device)
+        if fault is None:
+            self._talking.remove(device)
+            return
+        if node is not None:
+            requests = self._firmware[device].status_requests()
+            node.request(requests[number % len(requests)].ljust(64, b"\0"))
+        rate_hz = max(0.01, float(fault.value or 20.0))
+        self._loop.call_later(1.0 / rate_hz, partial(self._ask, device, number + 1))
 
     # --- orders -------------------------------------------------------------------------------
 

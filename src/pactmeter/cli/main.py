@@ -30,7 +30,7 @@ class Command(Protocol):
         """Do it; return the exit code."""
 
 
-COMMANDS = ("run", "report", "sensors", "events", "doctor", "setup", "record", "bench")
+COMMANDS = ("run", "report", "sensors", "events", "doctor", "setup", "record", "probe", "bench")
 
 
 class _Parser(argparse.ArgumentParser):

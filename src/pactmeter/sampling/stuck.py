@@ -1,8 +1,9 @@
 """Readings that stand still while the machine does not: a device that repeats itself.
 
-A code that repeats is legal, a supply rounds to 2 W. So a device counts as stuck only if all its
-codes were the same for ten polls while another meter of the machine moved by more than three of
-its steps.
+A code that repeats is legal: a supply rounds to 2 W, an idle GPU stays where it is. So a device
+counts as stuck only if all its codes were the same for ten polls while another meter of the machine
+moved by more than three of its steps, and if it should have moved too: a counter always does, the
+only supply that moves with the rest, a power that says of itself that it is at work.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pactmeter.model.channel import Domain, Kind, Origin
+from pactmeter.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +41,7 @@ class _Meter:
     main: list[int]
     feeds: bool
     counts: bool
+    work: int | None
     step_w: float
     update_s: float
     codes: tuple[float | None, ...] | None = None
@@ -47,6 +50,7 @@ class _Meter:
     power_codes: tuple[float | None, ...] | None = None
     power_since_s: float = 0.0
     seen_s: float | None = None
+    works: bool = False
     powers: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     last: tuple[float, float] | None = None
 
@@ -65,6 +69,7 @@ class _Meter:
             self.codes, self.same, self.since_s = batch.values, 0, batch.time_s
         main = [batch.values[index] for index in self.main]
         before_s, self.seen_s = self.seen_s, batch.time_s
+        self.works = self.work is not None and (batch.values[self.work] or 0.0) > 0.0
         if tuple(main) != self.power_codes:
             # a gauge froze before the first of its equal readings, which is old already
             self.power_codes, self.power_since_s = tuple(main), batch.time_s
@@ -126,11 +131,15 @@ class StuckWatch:
         meter.see(batch)
         if meter.same < LEAST_POLLS:
             return None
-        moving = [m for m in self._meters if m is not None and m.same < LEAST_POLLS]
-        if meter.feeds and any(other.feeds for other in moving):
-            return None  # what moves may be fed by the other supply alone
+        if not (meter.counts or meter.feeds or meter.works):
+            return None
+        others = [one for one in self._meters if one is not None and one is not meter]
+        if meter.feeds and any(o.feeds and o.power_since_s > meter.since_s for o in others):
+            return None  # another supply has moved, and may be what feeds all that did
         bound_w = _STEPS * meter.step_w
-        for other in moving:
+        for other in others:
+            if other.same >= LEAST_POLLS:
+                continue
             # a period later: the two are not read at the same moment
             moved_w = other.moved_w(meter.since_s + self._period_s)
             if moved_w > bound_w:
@@ -157,4 +166,6 @@ def _meter(device: Device, period_s: float) -> _Meter | None:
     update_s = first.update_period_s or period_s
     if not math.isfinite(update_s):
         update_s = period_s
-    return _Meter(device.name, mains, first.domain is Domain.DC, counts, step, update_s)
+    work = (n for n, channel in enumerate(device.channels) if channel.unit is Unit.PERCENT)
+    feeds = first.domain is Domain.DC
+    return _Meter(device.name, mains, feeds, counts, next(work, None), step, update_s)
