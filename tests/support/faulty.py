@@ -430,9 +430,8 @@ class Case:
 
     @property
     def id(self):
-        return self.faults.partition(":")[2].replace("@5.03", "") + (
-            " (short reports pass)" if self.short_reports else ""
-        )
+        names = [order.partition(":")[2].replace("@5.03", "") for order in self.faults.split()]
+        return " ".join(names) + (" (short reports pass)" if self.short_reports else "")
 
 
 def extremes_w(source, from_s, to_s):

@@ -45,9 +45,6 @@ OF_COUNTERS = [
     Case("gpu0:unknown*1@5.03", 0.0, reason="Unknown"),
     Case("gpu0:not_supported=energy@5.03+3", 0.0, reason="NotSupported"),
     Case(
-        "gpu0:function=nvmlDeviceGetTotalEnergyConsumption@5.03+3", 0.0, reason="FunctionNotFound"
-    ),
-    Case(
         "gpu0:lost@5.03+1 gpu0:function=nvmlDeviceGetHandleByUUID@5.03+4", 0.0, reason="GpuIsLost"
     ),
     Case("gpu0:lost@5.03", TO_THE_END_S, reason="GpuIsLost"),
@@ -74,6 +71,11 @@ ALONE = [
     Case(f"gpu0:lost@5.03+1 gpu0:driver={code}@5.03+4", 4.0, BACK_S, reason="GpuIsLost")
     for code in (9, 18)
 ]
+COUNTER_ALONE = [
+    Case(
+        "gpu0:function=nvmlDeviceGetTotalEnergyConsumption@5.03+3", 0.0, reason="FunctionNotFound"
+    ),
+]
 FROM_THE_START = [
     # without a counter, what is read is its power
     Case("gpu0:not_supported=energy@0+99", 0.0),
@@ -83,6 +85,7 @@ MACHINES = {
     "A100 (counter)": ("a100,h100", BEGIN_S, OF_COUNTERS),
     "P100 (power)": ("p100,h100", BEGIN_S, OF_GAUGES),
     "P100 alone": ("p100", BEGIN_S, ALONE),
+    "A100 alone (counter)": ("a100", BEGIN_S, COUNTER_ALONE),
     "A100 without a counter": ("a100", 0.0, FROM_THE_START),
 }
 CASES = [
