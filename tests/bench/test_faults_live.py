@@ -12,7 +12,7 @@ import pytest
 
 from pactmeter.bench import truth as files
 from support import bench
-from support.faulty import COLUMNS, TITLE, covered_windows
+from support.judge import COLUMNS, TITLE, covered_windows
 
 LATE_S = 0.5
 """How late a poll may be on a busy machine."""

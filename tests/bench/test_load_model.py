@@ -120,6 +120,25 @@ def test_steps_are_where_they_were_ordered():
     assert p.energy_j(0, 15) == pytest.approx(500 + 2000 + 500)
 
 
+def test_noise_takes_no_power_below_0_so_that_no_counter_runs_backwards():
+    p = Timeline(pieces("idle+noise:3", Span(3.0, 12.0), seed=1))
+    sloped = Timeline(pieces("ramp:0-10@0-10+noise:3", SPAN, seed=1))
+    done_j = [p.energy_j(0, k / 40) for k in range(2400)]
+    assert all(later >= earlier for earlier, later in itertools.pairwise(done_j))
+    assert min(p.from_w) == min(sloped.power_w(k / 1000) for k in range(10_000)) == 0.0
+    assert sloped.energy_j(0, 10) == pytest.approx(summed(sloped.power_w, 0, 10), rel=1e-4)
+
+
+def test_who_follows_a_load_is_told_what_was_cut():
+    p = line((1.0, 5.0, 5.0), (1.0, 6.0, 6.0), (9.0, 7.0, 7.0))
+    assert p.take_cut() is None
+    p.switch(2.5, iter([Piece(1.0, 1.0, 1.0)]))
+    p.switch(1.5, iter([Piece(1.0, 2.0, 2.0)]))
+    p.switch(1.75, iter([Piece(1.0, 3.0, 3.0)]))
+    assert (p.take_cut(), p.take_cut()) == (1, None)
+    assert list(p.starts_s) == [0.0, 1.0, 1.5, 1.75]
+
+
 def test_terms_add_and_idle_is_counted_once():
     one = Timeline(pieces("training", SPAN, seed=7))
     both = Timeline(pieces("training+busy", SPAN, seed=7))

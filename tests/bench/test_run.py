@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from pactmeter.bench import control
+from pactmeter.bench import run as machine_run
 from support import bench as machines
 from support.bench import PACT, bench, bench_program
 from support.rights import NOBODY
@@ -142,6 +145,21 @@ def test_ctrl_c_is_the_commands(tmp_path):
 
     assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 128 + signal.SIGINT
+    assert (tmp_path / "t.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@emulated
+def test_a_signal_to_the_whole_group_as_by_timeout_leaves_the_machine_alive(tmp_path, number):
+    process = start("--truth", "t.json", "--", "cat", "-", cwd=tmp_path, stdin=subprocess.PIPE)
+    process.stdin.write("in\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "in\n"
+
+    os.killpg(process.pid, number)
+
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
+    assert process.returncode == 128 + number
     assert (tmp_path / "t.json").exists()
 
 
@@ -635,6 +653,9 @@ EVERYTHING = ("--psu", "hx1500i", "--rapl", "1x", "--gpu", "1")
         (["--replay", __file__], "no recording of PSU traffic"),
         (["--truth", "none/t.json"], "none/t.json cannot be a file"),
         (["--truth", "."], "cannot be a file"),
+        (["--truth", __file__], "is no truth file and is not overwritten"),
+        (["--load", "square:1e-9"], "1 ms or longer"),
+        (["--fault", f"psu0:raw=ee:{'00' * 300}"], "a register answers these bytes"),
         (["--seed", "x"], "--seed"),
         (["--lood", "training"], "pactmeter bench run --help"),
     ],
@@ -727,6 +748,71 @@ def test_a_truth_that_cannot_be_written_is_told_after_the_command(tmp_path):
     assert (done.returncode, done.stdout) == (1, "done\n")
     assert "no truth was written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@emulated
+def test_the_truth_does_not_take_the_place_of_a_runs_manifest(tmp_path):
+    done = run("--truth", "p.json", "--", "sh", "-c", "echo {} > p.json", cwd=tmp_path, text=True)
+
+    assert done.returncode == 1
+    assert "p.json is no truth file and is not overwritten" in done.stderr
+    assert (tmp_path / "p.json").read_text() == "{}\n"
+
+
+@emulated
+def test_an_order_that_is_none_does_not_end_the_machine(tmp_path):
+    program = (
+        "import json, os, socket\n"
+        "from pactmeter.bench.control import tell\n"
+        "with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:\n"
+        "    for order in ([], {'load': {'component': 'cpu', 'spec': 5}}):\n"
+        "        link.sendto(json.dumps(order).encode(), os.environ['PACTMETER_BENCH'])\n"
+        "print(sorted(tell({})))\n"
+    )
+    done = bench(tmp_path, command=[sys.executable, "-c", program])
+
+    assert (done.code, done.out, done.err) == (0, "['t_s', 'zero_s']\n", "")
+
+
+def test_the_truth_may_take_longer_than_other_orders(tmp_path, monkeypatch):
+    """That of hours takes seconds to work out."""
+    monkeypatch.setattr(control, "_ANSWER_S", 0.02)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as machine:
+        machine.bind(str(tmp_path / "control"))
+
+        def answer():
+            _, sender = machine.recvfrom(65536)
+            time.sleep(0.3)
+            machine.sendto(b"{}", sender)
+
+        with ThreadPoolExecutor() as pool:
+            answered = pool.submit(answer)
+            machine_run._write_truth(tmp_path / "control", tmp_path / "t.json", (0.0, 1.0))
+            answered.result()
+
+
+def test_names_are_listed_to_whoever_reads_on_or_not(tmp_path):
+    command = [*PACT, "bench", "names"]
+    closed = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command], check=False, capture_output=True, text=True
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
+    read, write = os.pipe()
+    os.close(read)
+    broken = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (broken.returncode, broken.stderr) == (1, "")
+
+
+def test_the_users_files_are_not_taken_for_modules_nor_is_an_installation_needed(tmp_path):
+    (tmp_path / "csv.py").write_text("raise SystemExit('not mine')\n")
+    pact = Path(machine_run.__file__).parents[1]
+    words = [sys._base_executable, "-S", str(pact), "bench", "names"]
+
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hx1500i" in done.stdout
 
 
 # --- how long it takes ----------------------------------------------------------------------------

@@ -348,6 +348,15 @@ def test_the_command_has_the_signals_it_would_have_without_us(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "y\n", "")
 
 
+def test_a_closed_standard_output_is_no_trouble(tmp_path):
+    command = [sys.executable, "-m", "pactmeter", "sensors"]
+    words = ["sh", "-c", '"$@" >&-', "sh", *command]
+
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "ending", ["2>&-", "2>/dev/full", "2>&1 | cat >/dev/null; exit ${PIPESTATUS[0]}"]
 )

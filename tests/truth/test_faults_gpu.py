@@ -20,15 +20,12 @@ from support import children
 from support.faulty import (
     BEGIN_S,
     CALL_S,
-    COLUMNS,
     OPEN_S,
     POLL_S,
     REOPEN_S,
-    TITLE,
-    Case,
     Watched,
-    judge,
 )
+from support.judge import COLUMNS, TITLE, Case, judge
 from support.virtual import VirtualRun
 
 TO_THE_END_S = CALL_S - 5.03

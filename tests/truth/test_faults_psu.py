@@ -15,18 +15,13 @@ from pactmeter.sensors.psu_corsair import RAILS
 from support.faulty import (
     BEGIN_S,
     CALL_S,
-    COLUMNS,
     LOST_S,
     POLL_S,
     REOPEN_S,
-    TITLE,
     WAIT_S,
-    Case,
     Emulated,
-    emulated_case,
-    extremes_w,
-    judge,
 )
+from support.judge import COLUMNS, TITLE, Case, emulated_case, extremes_w, judge
 from support.rights import ordinary_user
 
 NO_REPLY = "no valid reply"

@@ -15,15 +15,11 @@ from pactmeter.bench.timeline import FOREVER_S, Piece
 from support.faulty import (
     BEGIN_S,
     CALL_S,
-    COLUMNS,
     OPEN_S,
     POLL_S,
-    TITLE,
-    Case,
     Emulated,
-    emulated_case,
-    judge,
 )
+from support.judge import COLUMNS, TITLE, Case, emulated_case, judge
 
 PSU = ["hx1500i,serial=A1"]
 CANNOT = "cannot read"

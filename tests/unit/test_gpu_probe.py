@@ -375,6 +375,14 @@ def test_a_card_that_is_renewed_faster_than_polled_is_told_so():
     assert found.windows["usage"].length_s <= 0.003
 
 
+def test_a_reading_whose_renewals_hold_up_every_poll_stays_unknown():
+    series, now_s = Series(), 0.0
+    for number in range(800):
+        now_s += 0.02 if number % 40 == 0 else 0.001
+        series.add(now_s, float(number // 40))
+    assert "polls were missed" in update_period(series).reason
+
+
 def test_a_card_that_is_lost_ends_the_probe_with_the_reason():
     clock, truth = Clock(), Truth()
     card = Card(clock, truth, lost_at_s=1000.0 + 130.0)

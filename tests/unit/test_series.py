@@ -72,6 +72,14 @@ def test_a_call_shorter_than_a_poll_takes_what_its_edges_saw():
     assert (cut.mean, cut.covered_s, cut.polls) == (150.0, 0.02, 1)
 
 
+def test_a_call_that_is_over_before_its_edge_was_polled_still_has_that_poll():
+    series = GaugeSeries(0.0)
+    series.add_edge(Poll(0.003, 100.0, REACH))
+    series.end(0.001)
+    cut = series.cut(0.001)
+    assert (cut.mean, cut.covered_s) == (100.0, 0.001)
+
+
 def test_a_call_of_which_nothing_is_known_has_no_energy_and_no_coverage():
     series = GaugeSeries(0.0)
     series.end(1.0)

@@ -109,9 +109,11 @@ def update_period(series: Series) -> UpdatePeriod | Unknown:
     found = changes(series)
     if not found:
         return Unknown("the reading never changed")
-    if len(found) < _LEAST_CHANGES:
-        return Unknown(f"the reading changed only {len(found)} times")
     exact = [change for change in found if change.gap_s < _MISSED * poll_s]
+    if len(found) < _LEAST_CHANGES or len(exact) <= _LEAST_CHANGES // 2:
+        missed = len(found) - len(exact)
+        more = f", {missed} of them while polls were missed" if missed else ""
+        return Unknown(f"the reading changed only {len(found)} times{more}")
     spacings_s = [b.time_s - a.time_s for a, b in itertools.pairwise(exact)]
     rough_s = _longest_common_period(spacings_s, 2.5 * poll_s)
     if rough_s is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -71,12 +72,17 @@ def main(words: list[str]) -> int:
         chosen: argparse.ArgumentParser = commands.choices[args.command]
         chosen.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        return _COMMANDS[args.command](args)
+        code = _COMMANDS[args.command](args)
     except PactError as error:
-        sys.stderr.write(f"pactmeter: {error}\n")
+        if sys.stderr is not None:
+            sys.stderr.write(f"pactmeter: {error}\n")
         return error.exit_code
+    except BrokenPipeError:  # `pactmeter bench names | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:  # before the command was started: from then on it is the command's
         return 130
+    return code
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -114,7 +120,7 @@ def _compare(args: argparse.Namespace) -> int:
             f"{one['channel']:<18}{true_j:>10.1f} J{reported_j:>12.1f} J{error_pct:>+8.2f} %"
             f"{u_pct:>10}{100 * one['coverage']:>8.1f} %"
         )
-    sys.stdout.write("\n".join(lines) + "\n")
+    _show("\n".join(lines))
     return 0
 
 
@@ -129,8 +135,14 @@ def _names(_args: argparse.Namespace) -> int:
     for kind, known in faults.KINDS.items():
         title = f"faults of {kind} (--fault); in brackets the value and what it is without one"
         blocks.append([title, *_table(known)])
-    sys.stdout.write("\n\n".join("\n".join(block) for block in blocks) + "\n")
+    _show("\n\n".join("\n".join(block) for block in blocks))
     return 0
+
+
+def _show(text: str) -> None:
+    if sys.stdout is not None:  # it may have been closed
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
 
 def _listed(names: list[str]) -> list[str]:

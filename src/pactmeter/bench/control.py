@@ -18,12 +18,17 @@ _ANSWER_S = 5.0
 _START = "pactmeter bench run ... -- command"
 
 
-def ask(path: Path | str, order: dict[str, Any]) -> dict[str, Any]:
+def ask(path: Path | str, order: dict[str, Any], answer_s: float = _ANSWER_S) -> dict[str, Any]:
     """Send an order and return the answer.
 
     Orders: ``load`` {component, spec}, ``fault`` text, ``clear`` {device, name}, ``energy`` [from,
     to] on CLOCK_MONOTONIC in seconds, which is answered by ``energy_j``, the true joules of every
     component. All answers hold ``t_s`` and ``zero_s``.
+
+    Args:
+        path: The socket.
+        order: The order.
+        answer_s: How long the answer may take, in seconds.
 
     Raises:
         ConfigError: The order was refused.
@@ -31,7 +36,7 @@ def ask(path: Path | str, order: dict[str, Any]) -> dict[str, Any]:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
         link.bind("")  # the kernel chooses a name that answers find
-        link.settimeout(_ANSWER_S)
+        link.settimeout(answer_s)
         try:
             link.sendto(json.dumps(order).encode(), str(path))
             answer: dict[str, Any] = json.loads(link.recv(1 << 20))

@@ -71,7 +71,7 @@ KINDS: dict[str, dict[str, str]] = {
 }
 """Fault names and what they do, by kind of device."""
 
-_RAW = r"[0-9a-f]{2}:([0-9a-f]{2})+|[a-z]+\d_[a-z]+:.*"
+_RAW = r"[0-9a-f]{2}:([0-9a-f]{2}){1,60}|[a-z]+\d_[a-z]+:.*"
 """A register and its bytes, or a file of the hwmon directory and its text."""
 
 _SECONDS = r"\d+(?:\.\d+)?"

@@ -1,7 +1,8 @@
 """Loads by name: what power a component draws over time, as straight pieces.
 
 A load is written ``TERM[+TERM...]``, such as ``training+noise:3``. The first term is the power,
-each further one adds to it (of a term between idle and busy, what exceeds idle).
+each further one adds to it (of a term between idle and busy, what exceeds idle). Nothing draws
+less than 0 W, whatever noise takes away.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ NAMES = {
     "steps": "steps:WATTS,WATTS@SECONDS,...  the first from the start on",
     "ramp": "ramp:WATTS-WATTS@SECONDS-SECONDS  steady before and after",
     "training": "training[:PERIOD]  uneven steps of a training (0.35 s), pauses between epochs",
-    "square": "square:PERIOD[,DUTY]  between idle and busy, exactly periodic",
+    "square": "square:PERIOD[,DUTY]  between idle and busy, exactly periodic (1 ms or longer)",
     "bursts": "on and off for 0.8 to 3.7 s at random",
     "noise": "noise:WATTS  standard deviation, a new value every 50 ms; added to another term",
     "trace": "trace:FILE  a CSV of t_s,power_w; straight between its points",
@@ -49,6 +50,9 @@ _STEP_S = 0.35
 _STEP_SPREAD = 0.06
 _EPOCH_STEPS = 120
 _PAUSE = (1.5, 0.25)
+
+_SHORTEST_SQUARE_S = 0.001
+"""A shorter period would be told in more pieces than there is memory for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def pieces(spec: str, span: Span, seed: int = 0) -> Iterator[Piece]:
         raise ConfigError(f"load {spec!r}: {FOLLOW!r} cannot be part of a sum", f"--load {FOLLOW}")
     terms = [_term(text, span, seed + 1000 * place) for place, text in enumerate(texts)]
     made = [term(0.0 if place == 0 else span.idle_w) for place, term in enumerate(terms)]
-    return made[0] if len(made) == 1 else _sum(made)
+    return _not_below_0(made[0] if len(made) == 1 else _sum(made))
 
 
 def check(spec: str) -> None:
@@ -201,8 +205,8 @@ def _training(value: str, span: Span, seed: int) -> Callable[[float], Iterator[P
 def _square(value: str, span: Span, _seed: int) -> Callable[[float], Iterator[Piece]]:
     period, _, duty = value.partition(",")
     period_s, share = _positive(period), _positive(duty or "0.5")
-    if period_s <= 0.0 or not 0.0 < share < 1.0:
-        raise ValueError("a period above 0 and a duty between 0 and 1")
+    if period_s < _SHORTEST_SQUARE_S or not 0.0 < share < 1.0:
+        raise ValueError("a period too short, or a duty not between 0 and 1")
     return _relative(
         lambda: itertools.cycle([(share * period_s, 1.0, 1.0), ((1 - share) * period_s, 0.0, 0.0)]),
         span,
@@ -296,3 +300,15 @@ def _cut(piece: Piece, after_s: float) -> Piece:
 def _following(head: Piece, part: Iterator[Piece]) -> Piece:
     """Return the next piece; a load that has ended stays where it was."""
     return next(part, Piece(FOREVER_S, head.to_w, head.to_w))
+
+
+def _not_below_0(made: Iterator[Piece]) -> Iterator[Piece]:
+    """Return the pieces with 0 in place of what lies below: no counter runs backwards."""
+    for piece in made:
+        first_w, last_w = max(0.0, piece.from_w), max(0.0, piece.to_w)
+        if piece.from_w * piece.to_w >= 0.0:
+            yield Piece(piece.duration_s, first_w, last_w)
+            continue
+        to_zero_s = piece.duration_s * piece.from_w / (piece.from_w - piece.to_w)
+        yield Piece(to_zero_s, first_w, 0.0)
+        yield Piece(piece.duration_s - to_zero_s, 0.0, last_w)

@@ -70,7 +70,7 @@ def enter_namespace() -> Path:
         raise DeviceError(f"cannot make a mount namespace: {os.strerror(number)}", _CONTAINER_FIX)
     # No mount made here may spread to the namespace that this one is a copy of.
     _mount(None, Path("/"), None, _REC | _PRIVATE)
-    with _usual_modes():
+    with usual_modes():
         _replace_dev()
         RUN.mkdir()
     return RUN
@@ -107,7 +107,7 @@ def show_sys(run: Path, hidden: Iterable[str] = HIDDEN) -> None:
         DeviceError: A mount fails.
     """
     skeleton, new = run / "skeleton", run / "sys"
-    with _usual_modes():
+    with usual_modes():
         for subtree in SUBTREES:
             (skeleton / subtree).mkdir(parents=True)
         for name in hidden:
@@ -169,7 +169,7 @@ def _mount(
 
 
 @contextmanager
-def _usual_modes() -> Iterator[None]:
+def usual_modes() -> Iterator[None]:
     """Make files that other users can see, whatever the umask."""
     before = os.umask(0o022)
     try:

@@ -197,7 +197,6 @@ class Publisher:
         self._faults = faults
         self._slots: dict[tuple[object, ...], int] = {}
         self._seen_faults = -1
-        self._seen_changes = [line.changes for line in timelines]
         rings_at = -ctypes.sizeof(_State) % mmap.PAGESIZE + ctypes.sizeof(_State)
         with path.open("wb+") as file:
             os.fchmod(file.fileno(), 0o666)  # the library counts strikes in it, whoever runs it
@@ -263,13 +262,13 @@ class Publisher:
         """
         for index, line in enumerate(self._timelines):
             line.extend(until_s)
-            if line.changes == self._seen_changes[index]:
-                self._write(index, line, max(0, self._state.gpus[index].pieces - 1))
+            last, cut = max(0, self._state.gpus[index].pieces - 1), line.take_cut()
+            if cut is None:
+                self._write(index, line, last)
                 continue
             self._state.sequence += 1
-            self._write(index, line, 0)
+            self._write(index, line, min(cut, last))
             self._state.sequence += 1
-            self._seen_changes[index] = line.changes
         if self._faults.changes != self._seen_faults:
             self._seen_faults = self._faults.changes
             self._publish_faults()

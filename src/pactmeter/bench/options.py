@@ -12,6 +12,7 @@ from pactmeter.bench.gpu import parse_gpus
 from pactmeter.bench.loads import Span
 from pactmeter.bench.machine import Machine, PsuSpec, parse_psu
 from pactmeter.bench.topology import topology
+from pactmeter.bench.truth import check_free
 from pactmeter.errors import ConfigError
 from pactmeter.model.exchanges import Exchange, exchanges, model_of, read_reports
 from pactmeter.model.psu import Protocol
@@ -159,6 +160,7 @@ def _writable(path: Path) -> Path:
         raise ConfigError(f"{path} cannot be a file", "name a file in a folder that exists")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"{path} may not be written by this user", "name another file")
+    check_free(path)
     return path
 
 

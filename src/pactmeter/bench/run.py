@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 
 from pactmeter.bench import gpu_doubles, nvml
 from pactmeter.bench.control import CONTROL, ask
-from pactmeter.bench.mounts import ENVIRONMENT, enter_namespace, mount_tree, show_proc, show_sys
+from pactmeter.bench.mounts import (
+    ENVIRONMENT,
+    enter_namespace,
+    mount_tree,
+    show_proc,
+    show_sys,
+    usual_modes,
+)
 from pactmeter.bench.server import NVML_STATE, Clock, Server
 from pactmeter.errors import ConfigError, DeviceError, FileError
 
@@ -27,6 +34,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _LEAVE_S = 3.0
 """How long what the command has left behind may take to end by itself."""
+_TRUTH_S = 900.0
+"""How long the truth may take to work out; that of a day takes minutes."""
 
 
 def run(spec: Spec) -> int:
@@ -69,19 +78,22 @@ def run(spec: Spec) -> int:
 
 def _write_truth(control: Path, file: Path, window_s: tuple[float, float]) -> None:
     try:
-        ask(control, {"truth": {"window_s": window_s, "path": str(file)}})
+        order = {"truth": {"window_s": window_s, "path": str(file)}}
+        ask(control, order, answer_s=_TRUTH_S)
     except ConfigError as error:
-        raise FileError(f"no truth was written: {error.message}", "--truth FILE") from error
+        why = error.message.partition("\n")[0]  # its own fix stands behind it
+        raise FileError(f"no truth was written: {why}", "--truth truth.json") from error
 
 
 def _environment(spec: Spec, folder: Path) -> dict[str, str]:
     """Return what a program finds the emulated GPUs by."""
     if not spec.gpus:
         return {}
-    for name in ("lib", "bin"):
-        (folder / name).mkdir()
-    nvml.build_library(folder / "lib")
-    gpu_doubles.write(folder / "bin")
+    with usual_modes():
+        for name in ("lib", "bin"):
+            (folder / name).mkdir()
+        nvml.build_library(folder / "lib")
+        gpu_doubles.write(folder / "bin")
     before = os.environ.get("LD_LIBRARY_PATH")
     return {
         nvml.ENVIRONMENT: str(folder / NVML_STATE),
@@ -98,7 +110,9 @@ def _start_server(spec: Spec, folder: Path, clock: Clock, fuse: int, control: so
     if pid == 0:
         code = 1
         try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command
+            # what a terminal or timeout(1) sends to all of the group is for the command
+            for number in (signal.SIGINT, *_PASSED_ON):
+                signal.signal(number, signal.SIG_IGN)
             os.close(ready)
             server = Server(spec, folder, clock, fuse, control)
             server.end_with(bench)

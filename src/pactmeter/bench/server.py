@@ -30,7 +30,7 @@ from pactmeter.bench.rapl import Powercap, make_zones, presets
 from pactmeter.bench.replay import ReplayFirmware
 from pactmeter.bench.sysfs import add_frame
 from pactmeter.bench.tree import Tree
-from pactmeter.bench.truth import truth_of
+from pactmeter.bench.truth import check_free, truth_of
 from pactmeter.bench.usb import HidUnit, port
 from pactmeter.errors import PactError
 from pactmeter.model.psu import Protocol
@@ -239,7 +239,7 @@ class Server:
         data, sender = self._control.recvfrom(65536)
         try:
             answer = self._obey(json.loads(data))
-        except (PactError, ValueError, KeyError, TypeError, OSError) as error:
+        except (PactError, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
             answer = {"error": str(error)}
         if sender:
             with contextlib.suppress(OSError):  # who asked may be gone
@@ -270,6 +270,7 @@ class Server:
             answer["energy_j"] = self._spec.machine.true_energy(from_s, to_s)
         if order.get("truth"):
             path = Path(order["truth"]["path"])
+            check_free(path)  # the command may have made it meanwhile
             path.write_text(json.dumps(self.truth(*order["truth"]["window_s"])) + "\n")
         return answer
 

@@ -43,7 +43,6 @@ class Timeline:
         to_w: Power at its end, in watts.
         done_j: Joules from 0 to its start.
         end_s: End of the last piece made so far, in seconds.
-        changes: Grows whenever pieces that existed were cut.
     """
 
     def __init__(self, pieces: Iterator[Piece]) -> None:
@@ -52,7 +51,7 @@ class Timeline:
         self.to_w = array("d")
         self.done_j = array("d")
         self.end_s = 0.0
-        self.changes = 0
+        self._first_cut: int | None = None
         self._end_j = 0.0
         self._pieces = pieces
         self._followed: dict[float, tuple[float, int, float]] = {}
@@ -91,8 +90,13 @@ class Timeline:
         untouched = {tau: one for tau, one in self._followed.items() if one[1] <= index}
         self._followed = untouched if at_s > 0.0 else {}  # what was before 0 has changed too
         self._pieces = pieces
-        self.changes += 1
+        self._first_cut = index if self._first_cut is None else min(index, self._first_cut)
         self.extend(at_s)
+
+    def take_cut(self) -> int | None:
+        """Return the first piece that was cut since the last call; None if none was."""
+        cut, self._first_cut = self._first_cut, None
+        return cut
 
     def _index(self, t_s: float) -> int:
         """Return the piece at a time."""

@@ -11,13 +11,12 @@ import json
 import subprocess
 import sys
 from bisect import bisect_right
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.errors import FileError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pactmeter.bench.machine import Machine
 
 _POINTS = 2000
@@ -44,7 +43,7 @@ def truth_of(machine: Machine, from_s: float, to_s: float, zero_s: float) -> dic
     return {
         "schema": 1,
         "window_s": [from_s, to_s],
-        "true_energy_j": machine.true_energy(from_s - zero_s, to_s - zero_s),
+        "true_energy_j": running,
         "cumulative": {"t_s": [round(t, 6) for t in times_s], "energy_j": cumulative},
     }
 
@@ -65,6 +64,22 @@ def read_truth(path: Path) -> dict[str, Any]:
             "pactmeter bench run --truth FILE ... -- command writes one",
         ) from error
     return truth
+
+
+def check_free(path: Path) -> None:
+    """Make sure that a truth file may take a file's place.
+
+    Raises:
+        FileError: Something else is there, such as the manifest of a run of the same name.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        read_truth(path)
+    except FileError as error:
+        raise FileError(
+            f"{path} is no truth file and is not overwritten", "--truth truth.json"
+        ) from error
 
 
 def within(truth: dict[str, Any], windows_s: list[tuple[float, float]]) -> dict[str, float]:
@@ -119,7 +134,8 @@ def compare(truth: Path, run: Path) -> list[dict[str, Any]]:
     """
     true_j = within(read_truth(truth), windows_of(run))
     # the product reports as it does for anybody: it knows nothing of the bench
-    words = [sys.executable, "-m", "pactmeter", "report", str(run), "--json"]
+    package = str(Path(__file__).resolve().parents[1])  # which runs from a clone too
+    words = [sys.executable, package, "report", str(run), "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise FileError(done.stderr.strip().removeprefix("pactmeter: "))

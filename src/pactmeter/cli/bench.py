@@ -11,9 +11,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 NAME = "bench"
 HELP = "run a command on an emulated machine whose true joules are known"
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+# the package's own folder, as it may not be installed, and not that of the user's files
+_BOOT = f"""import sys
+sys.path.append({_ROOT!r})
+from pactmeter.bench.__main__ import main
+sys.exit(main(sys.argv[1:]))"""
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -30,4 +38,4 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Become the emulated machine's own process: nothing of the product is loaded in it."""
     words = args.words or ["--help"]
-    os.execv(sys.executable, [sys.executable, "-m", "pactmeter.bench", *words])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", "-c", _BOOT, *words])  # noqa: S606

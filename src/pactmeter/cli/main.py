@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
     try:
         code = _command(args.command).run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed
+            sys.stdout.flush()
     except PactError as error:
         say(f"pactmeter: {error}")
         return error.exit_code

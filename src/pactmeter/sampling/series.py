@@ -142,7 +142,8 @@ class GaugeSeries(_Series):
         while self._polls and self._polls[-1].time_s >= time_s:
             self._closing.append(self._polls.pop())
         self._closing.sort(key=lambda poll: poll.time_s)
-        self._opening = [poll for poll in self._opening if poll.time_s < time_s]
+        inside = [poll for poll in self._opening[1:] if poll.time_s < time_s]
+        self._opening = [*self._opening[:1], *inside]  # the edge's own may come late
 
     def add(self, poll: Poll) -> None:
         """Take in a poll, in order of time."""

@@ -237,7 +237,6 @@ class TorchLoad:
             env=environment,
             text=True,
         )
-        self._lines: list[str] = []
 
     def start(self, timeout_s: float) -> None:
         """Make the CUDA context and time the kernels; raises `DeviceError`."""
