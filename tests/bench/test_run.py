@@ -760,6 +760,16 @@ def test_the_truth_does_not_take_the_place_of_a_runs_manifest(tmp_path):
 
 
 @emulated
+def test_other_users_see_the_gpus_whatever_the_umask(tmp_path):
+    launcher = ["sh", "-c", 'umask 077; exec "$@"', "sh"]
+    files = [f"/dev/pactmeter/{name}" for name in ("bin", "lib", "lib/libnvidia-ml.so.1")]
+
+    done = bench(tmp_path, "--gpu", "1", command=["stat", "-c", "%a", *files], launcher=launcher)
+
+    assert (done.code, done.out.split()) == (0, ["755", "755", "644"])
+
+
+@emulated
 def test_an_order_that_is_none_does_not_end_the_machine(tmp_path):
     program = (
         "import json, os, socket\n"
@@ -846,3 +856,23 @@ def test_the_machine_starts_in_half_a_second(tmp_path, figures):
     )
     table.add(whole_s, alone_s, whole_s - alone_s, START_TARGET_S)
     assert whole_s - alone_s <= 3 * START_TARGET_S
+
+
+def test_the_gpus_work_for_the_command(tmp_path):
+    done = bench_program(
+        tmp_path,
+        *("--gpu", "2xv100", "--load", "busy"),
+        code="""
+import os, time
+import pynvml
+pynvml.nvmlInit()
+until = time.monotonic() + 20
+pids = []
+while not pids and time.monotonic() < until:
+    gpu = pynvml.nvmlDeviceGetHandleByIndex(1)
+    pids = [one.pid for one in pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)]
+    time.sleep(0.01)
+print(pids == [os.getpid()])
+""",
+    )
+    assert done.out == "True\n", done.err

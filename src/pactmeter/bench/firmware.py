@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 REPORT_BYTES = 64
 _LONG_BYTES = 96
 _DRAWS = 4000
+_MOST_UNKNOWN = 1000
+"""Unknown reads are logged up to here, and counted beyond; writes are logged without end."""
 
 _SHORT_BYTES = 2
 _DELAY_S = 0.05
@@ -141,7 +143,8 @@ class Firmware(ABC):
         return next(self._latencies_s)
 
     def _note(self, request: bytes, *, is_write: bool) -> None:
-        self.log.append(LoggedRequest(self._now_s, request.rstrip(b"\0"), is_write))
+        if is_write or len(self.log) < _MOST_UNKNOWN:
+            self.log.append(LoggedRequest(self._now_s, request.rstrip(b"\0"), is_write))
 
     def _take(self, name: str) -> Fault | None:
         return self._faults.take(self.device, name) if name in self._held else None

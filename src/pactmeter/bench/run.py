@@ -66,9 +66,11 @@ def run(spec: Spec) -> int:
         show_proc(folder)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         code, window_s = _run_command(spec.command, environment, path, clock)
-        if spec.truth:
-            _write_truth(path, spec.truth, window_s)
-        _let_end(server)
+        try:
+            if spec.truth:
+                _write_truth(path, spec.truth, window_s)
+        finally:
+            _let_end(server)
     finally:
         os.kill(server, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -155,6 +157,7 @@ def _run_command(
     for number in _PASSED_ON:
         signal.signal(number, lambda number, _: process.send_signal(number))
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    ask(control, {"pids": [process.pid]})
     code = process.wait()
     return 128 - code if code < 0 else code, (start_s, time.monotonic())
 

@@ -260,6 +260,9 @@ class Server:
             device = faults.device_of(clear["device"], self._spec.devices)
             self._faults.clear(device, clear.get("name"))
             self._update()
+        if self._publisher and (pids := order.get("pids")):
+            for index in range(len(self._spec.gpus)):
+                self._publisher.set_pids(index, [int(pid) for pid in pids])
         if root := order.get("follow"):
             self._follower = Follower(int(root), frozenset({os.getpid()}))
         if order.get("zero") and self._publisher:
