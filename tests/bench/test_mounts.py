@@ -350,7 +350,7 @@ def test_an_ordinary_user_is_told_to_be_root():
     number, said = alone(code)
     assert number != 0
     assert "only root may" in said
-    assert "fix: run as root: sudo pactmeter bench run" in said
+    assert "fix: run as root: sudo" in said
 
 
 def test_root_without_the_right_to_mount_is_told_which_one():

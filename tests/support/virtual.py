@@ -72,8 +72,8 @@ class VirtualRun:
         self._pollers.append(VirtualPoller(device, period_s, self.clock))
         return self._pollers[-1]
 
-    def call(self, duration_s):
-        """Measure from now on for some seconds."""
+    def call(self, duration_s, pause_s=math.inf):
+        """Measure from now on for some seconds; the next call comes after a pause."""
         start_s = row_from_s = self.clock()
         self._zero_s = start_s if self._zero_s is None else self._zero_s
         end_s = start_s + duration_s
@@ -89,9 +89,11 @@ class VirtualRun:
         self._poll_until(end_s)
         self._wait_until(end_s)
         self.power.end(end_s, 0.0)
-        while not self.power.resting:
-            self._poll_next(math.inf)
+        while not self.power.resting and self._poll_next(end_s + pause_s):
+            pass
         self._row(row_from_s, end_s, final=True)
+        if math.isfinite(pause_s):
+            self._wait_until(end_s + pause_s)
 
     def _poll_until(self, time_s):
         while self._poll_next(time_s):

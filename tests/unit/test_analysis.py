@@ -245,3 +245,14 @@ def test_frames_without_pandas_are_an_error_that_names_the_extra(monkeypatch, re
 
 def test_an_uncertainty_is_stated_with_two_digits():
     assert [two_digits(v) for v in (0.0, 1.234, 0.0567, 98765.0)] == [0.0, 1.2, 0.057, 99000.0]
+
+
+def test_of_what_nothing_was_read_the_energy_is_unknown_not_zero(recorded):
+    run = recorded([(DC, 100.0)], missing={(row, DC.name) for row in range(1, 61)})
+    summary = summarize(run)
+    (source,) = summary["sources"]
+    assert (source["energy_j"], source["u_j"], source["coverage"]) == (None, None, 0.0)
+    assert summary["headline"] is None
+    text = render(run, summary)
+    assert "psu.dc_output gave no reading" in text
+    assert "0.0 J" not in text

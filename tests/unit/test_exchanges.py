@@ -100,7 +100,7 @@ def test_no_file_is_overwritten(path):
 
     with pytest.raises(FileError, match="overwrites nothing") as caught:
         Writer(path)
-    assert caught.value.fix == "give another name"
+    assert caught.value.fix == "give another name, as -o psu2.csv"
     assert path.read_text() == "precious"
 
 

@@ -1,5 +1,7 @@
 """A device that repeats itself while the machine moves: its readings are taken back."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -197,3 +199,91 @@ def test_a_gpu_that_stays_the_same_is_stuck_only_at_work(work_pct, gaps):
     measured = VirtualRun([gpu, Counter(line, clock)], clock)
     measured.call(20.0)
     assert len(measured.power.gaps) == gaps
+
+
+class Renewed(Gauge):
+    """A supply whose register is renewed more seldom than it is asked for."""
+
+    def __init__(self, line, clock, renew_s):
+        super().__init__(line, clock)
+        self.renew_s = renew_s
+
+    def read(self):
+        at_s = self.clock() // self.renew_s * self.renew_s
+        return (self.step_w * round(self.line.power_w(at_s) / self.step_w),)
+
+
+@pytest.mark.parametrize(
+    ("renew_s", "poll_s", "update_s"),
+    [(1.0, 0.1, 0.001), (2.0, 0.1, 0.1), (0.2, 0.01, 0.001), (0.05, 0.01, 0.1)],
+)
+@pytest.mark.parametrize("spec", ["training", "bursts+noise:8"])
+def test_a_supply_that_renews_its_readings_seldom_is_not_stuck(renew_s, poll_s, update_s, spec):
+    clock = ManualClock()
+    line = Timeline(pieces(spec, Span(60.0, 400.0)))
+    devices = [Renewed(line, clock, renew_s), Counter(line, clock, update_s)]
+    measured = VirtualRun(devices, clock, poll_s=poll_s)
+    measured.call(20.0)
+    assert measured.power.gaps == []
+    assert all(energy.coverage > 0.99 for energy in measured.energies().values())
+
+
+@pytest.mark.parametrize("poll_s", [0.01, 0.05])
+def test_a_stuck_supply_is_found_when_polled_fast(poll_s):
+    clock = ManualClock()
+    line = Timeline(pieces("training", Span(60.0, 400.0)))
+    devices = [Gauge(line, clock, (105.0, 112.0)), Counter(line, clock)]
+    measured = VirtualRun(devices, clock, poll_s=poll_s)
+    measured.call(20.0)
+    assert measured.energies()["psu.dc_output"].gap_s == pytest.approx(7.0, abs=0.2)
+    assert measured.energies()["psu.dc_output"].gaps == 1
+
+
+class Hampered(Counter):
+    """A counter whose reader is often kept from its work for a while, before or after it reads."""
+
+    waits_s = itertools.cycle((0.0, 0.02, 0.0, 0.0, 0.0, 0.02, 0.0, 0.02, 0.0, 0.0, 0.0))
+
+    def read(self):
+        self.clock.now_s += next(self.waits_s)
+        values = super().read()
+        self.clock.now_s += next(self.waits_s)
+        return values
+
+
+def test_a_counter_read_at_uncertain_moments_moves_no_machine():
+    clock = ManualClock()
+    line = Timeline(pieces("steady:300", Span(60.0, 400.0)))
+    measured = VirtualRun([Gauge(line, clock), Hampered(line, clock)], clock)
+    measured.call(60.0)
+    assert measured.power.gaps == []
+
+
+class Platform(Counter):
+    """A processor whose platform is counted too, which contains the package."""
+
+    def __init__(self, line, clock):
+        super().__init__(line, clock)
+        psys = Channel("cpu.psys", Unit.JOULE, Kind.ENERGY, "-", Domain.PSYS, update_period_s=0.001)
+        self.channels = (*self.channels, psys)
+
+    def read(self):
+        return super().read() * 2
+
+
+def test_a_movement_that_the_platform_shows_again_is_one_movement():
+    clock = ManualClock()
+    line = Timeline(pieces("steps:100,104@110", Span(60.0, 400.0)))
+    flat = Timeline(pieces("steady:100", Span(60.0, 400.0)))
+    measured = VirtualRun([Gauge(flat, clock), Platform(line, clock)], clock)
+    measured.call(20.0)
+    assert measured.power.gaps == []
+
+
+def test_a_working_gpu_is_not_stuck_because_a_processor_stirs():
+    clock = ManualClock()
+    line = Timeline(pieces("steady:60+noise:1", Span(60.0, 400.0)))
+    gpu = Gpu(Timeline(pieces("steady:300", Span(0.0, 1.0))), clock, 97.0)
+    measured = VirtualRun([gpu, Counter(line, clock)], clock)
+    measured.call(20.0)
+    assert measured.power.gaps == []

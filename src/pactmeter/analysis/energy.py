@@ -84,15 +84,18 @@ def _sampling(
 ) -> BudgetItem:
     """Return what lies between the polls, from how much they differ.
 
-    Each poll stands for its period as an independent draw would, with the variance that is half
-    the mean square of successive differences (von Neumann 1941). That is too much for a load that
-    the polls resolve. What repeats with the very period of the polls cannot be seen so.
+    Each poll stands for its share of the covered time as an independent draw would, with the
+    variance that is half the mean square of successive differences (von Neumann 1941). That is too
+    much for a load that the polls resolve. What repeats with the very period of the polls cannot be
+    seen so.
     """
     if not roughness or roughness["pairs"] < _LEAST_PAIRS:
         alias = ALIAS_PCT[poll_period_s <= 0.2] / 100
         return BudgetItem("sampling", alias * result.energy_j / math.sqrt(3), "alias bound")
     variance_w2 = roughness["square_w2"] / roughness["pairs"] / 2
-    u_j = math.sqrt(result.covered_s * poll_period_s * variance_w2)
+    # a device that takes longer to answer is polled as often as it can be
+    apart_s = max(poll_period_s, result.covered_s / max(1, result.polls))
+    u_j = math.sqrt(result.covered_s * apart_s * variance_w2)
     return BudgetItem("sampling", u_j, f"differences of {roughness['pairs']} pairs of polls")
 
 

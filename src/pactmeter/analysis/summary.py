@@ -39,15 +39,16 @@ def summarize(run: RecordedRun) -> dict[str, Any]:
 
 
 def source(energy: Energy) -> dict[str, Any]:
-    """Return one source as plain data."""
+    """Return one source as plain data; of what nothing was read the energy is unknown, not 0."""
+    is_known = energy.covered_s > 0
     return {
         "channel": energy.channel,
         "label": energy.label,
         "domain": energy.domain,
         "origin": energy.origin,
         "synthetic": energy.synthetic,
-        "energy_j": round(energy.energy_j, 6),
-        "u_j": None if energy.u_j is None else round(energy.u_j, 6),
+        "energy_j": round(energy.energy_j, 6) if is_known else None,
+        "u_j": round(energy.u_j, 6) if is_known and energy.u_j is not None else None,
         "mean_w": None if energy.mean_w is None else round(energy.mean_w, 6),
         "coverage": round(energy.coverage, 6),
         "gaps": energy.gaps,

@@ -27,7 +27,7 @@ class Check:
 def verdict(run: RecordedRun, figure: Energy | None) -> dict[str, Any]:
     """Return the level and the checks of the headline figure."""
     if figure is None:
-        found = "what was found is not measured" if run.channels else "no source was found"
+        found = "nothing that was found gave one" if run.channels else "no source was found"
         text = f"no measured energy: {found} (`pactmeter doctor` says why)"
         checks = [Check("Q1", "fail", None, text)]
     else:

@@ -114,10 +114,13 @@ def _compare(args: argparse.Namespace) -> int:
     ]
     for one in compare(args.truth, args.run):
         true_j, reported_j, u_j = one["true_j"], one["reported_j"], one["u_j"]
-        error_pct = 100 * (reported_j - true_j) / true_j if true_j else 0.0
-        u_pct = f"{100 * u_j / reported_j:.1f} %" if u_j and reported_j else "-"
+        reported, error_pct, u_pct = "unknown  ", "-", "-"
+        if reported_j is not None:
+            reported = f"{reported_j:.1f} J"
+            error_pct = f"{100 * (reported_j - true_j) / true_j:+.2f} %" if true_j else "-"
+            u_pct = f"{100 * u_j / reported_j:.1f} %" if u_j and reported_j else "-"
         lines.append(
-            f"{one['channel']:<18}{true_j:>10.1f} J{reported_j:>12.1f} J{error_pct:>+8.2f} %"
+            f"{one['channel']:<18}{true_j:>10.1f} J{reported:>14}{error_pct:>10}"
             f"{u_pct:>10}{100 * one['coverage']:>8.1f} %"
         )
     _show("\n".join(lines))

@@ -43,7 +43,7 @@ _NOSUID, _BIND, _MOVE, _REC, _PRIVATE = 2, 4096, 8192, 16384, 1 << 18
 _NOT_COPIED = re.compile(rf"nvidia.*|hidraw\d+|bus|{RUN.name}")
 """Nodes of real GPUs and USB devices, and those of an emulated machine around this one."""
 
-_ROOT_FIX = "run as root: sudo pactmeter bench run ..."
+_ROOT_FIX = 'run as root: sudo env "PATH=$PATH" pactmeter bench run ...'
 _CONTAINER_FIX = (
     "run as root of the machine, not of a user namespace; "
     "in a container: --cap-add SYS_ADMIN --device /dev/fuse"

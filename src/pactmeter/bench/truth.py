@@ -19,6 +19,7 @@ from pactmeter.errors import FileError
 if TYPE_CHECKING:
     from pactmeter.bench.machine import Machine
 
+_SLACK_S = 0.01
 _POINTS = 2000
 """Points of the cumulative energy that a truth file holds, whatever the length of its window."""
 
@@ -58,7 +59,7 @@ def read_truth(path: Path) -> dict[str, Any]:
         truth: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         _ = truth["true_energy_j"], truth["cumulative"]["t_s"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+        why = error.strerror if isinstance(error, OSError) else "it does not hold what one holds"
         raise FileError(
             f"{path} is no truth file: {why}",
             "pactmeter bench run --truth FILE ... -- command writes one",
@@ -113,7 +114,7 @@ def windows_of(run: Path) -> list[tuple[float, float]]:
         with run.with_suffix(".regions.csv").open(newline="", encoding="utf-8") as file:
             calls = [(float(row["start_s"]), float(row["end_s"])) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+        why = error.strerror if isinstance(error, OSError) else "its manifest is not one"
         raise FileError(
             f"{run} is no run of PACT: {why}", "name the power file of a run, such as PACT.csv"
         ) from error
@@ -132,7 +133,14 @@ def compare(truth: Path, run: Path) -> list[dict[str, Any]]:
     Raises:
         FileError: One of the files is not what it should be, or the truth of none is known.
     """
-    true_j = within(read_truth(truth), windows_of(run))
+    known, windows_s = read_truth(truth), windows_of(run)
+    from_s, to_s = known["window_s"]
+    if not windows_s or windows_s[0][0] < from_s - _SLACK_S or windows_s[-1][1] > to_s + _SLACK_S:
+        raise FileError(
+            f"{run} was not measured on the machine of {truth}: the times do not match",
+            "name the truth that the same pactmeter bench run has written",
+        )
+    true_j = within(known, windows_s)
     # the product reports as it does for anybody: it knows nothing of the bench
     package = str(Path(__file__).resolve().parents[1])  # which runs from a clone too
     words = [sys.executable, package, "report", str(run), "--json"]

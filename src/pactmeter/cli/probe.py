@@ -30,7 +30,7 @@ _SHORTEST_S, _LONGEST_S = 15.0, 180.0
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
-    add("what", choices=("gpu",), help="what is probed")
+    add("what", nargs="?", choices=("gpu",), default="gpu", help="what is probed (gpu)")
     add("--gpu", type=int, metavar="N", help="this GPU alone, by its number in nvidia-smi (all)")
     add(
         "--duration",

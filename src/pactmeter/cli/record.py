@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     period_s = usual_s if args.period is None else args.period
     for option, value_s in (("--duration", args.duration), ("--period", period_s)):
         if not value_s > 0.0:
-            raise ConfigError(f"{option} should be positive, not {value_s:g}", f"{option} 10")
+            usual = "10" if option == "--duration" else f"{usual_s:g}"
+            raise ConfigError(f"{option} should be positive, not {value_s:g}", f"{option} {usual}")
     if math.isinf(period_s):
         raise ConfigError("--period should be a number of seconds", "--period 1")
     found = recordable(args.psu)
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     recorder.connect()
     try:
         with Writer(Path(args.output), head) as writer, contextlib.suppress(KeyboardInterrupt):
-            say(f"pactmeter: recording {found.model.name}; Ctrl-C ends it")
+            lasts = "until Ctrl-C" if math.isinf(args.duration) else f"for {args.duration:g} s"
+            say(f"pactmeter: recording {found.model.name} into {args.output} {lasts}")
             recorder.run(writer, args.duration, period_s)
     finally:
         recorder.close()
@@ -71,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _tell(tally: Tally, file: str, name: str) -> None:
     if not tally.reports:
+        Path(file).unlink()  # made by us, and nobody's answer is in it
         raise DeviceError(
-            f"{name} said nothing, and {file} holds no reply: {tally.trouble or 'no time for one'}",
-            fix="pactmeter doctor",
+            f"{name} said nothing: {tally.trouble or 'there was no time'}", fix="pactmeter doctor"
         )
     print(f"{file}: {tally.requests} requests to {name} and {tally.reports} reports from it")
     if tally.failed:

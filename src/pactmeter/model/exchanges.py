@@ -152,7 +152,8 @@ class Writer:
             self._file = path.open("xb", buffering=0)
         except FileExistsError as error:
             raise FileError(
-                f"{path} exists, and a recording overwrites nothing", "give another name"
+                f"{path} exists, and a recording overwrites nothing",
+                "give another name, as -o psu2.csv",
             ) from error
         except OSError as error:
             raise FileError(f"cannot write {path}: {error.strerror}") from error

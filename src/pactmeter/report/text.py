@@ -42,14 +42,19 @@ def _headline(run: RecordedRun, summary: dict[str, Any]) -> str:
     if elsewhere:
         return f"energy    not in this file: {elsewhere} samples this machine's devices"
     if first is None:
-        origins = sorted({source["origin"] for source in summary["sources"]})
+        origins = sorted({s["origin"] for s in summary["sources"] if s["origin"] != "measured"})
         found = f"what was found is {' or '.join(origins)}" if origins else "no source was found"
+        silent = [s["channel"] for s in summary["sources"] if s["origin"] == "measured"]
+        if silent:
+            found = f"{', '.join(silent)} gave no reading"
         return f"energy    not measured: {found} (pactmeter doctor says why)"
     return f"energy    {energy_text(first)}  {first['label']}, {first['origin']}"
 
 
 def energy_text(source: dict[str, Any]) -> str:
     """Return an energy with its uncertainty, as ``2000.1 J +/- 100 J (k=2)``."""
+    if source["energy_j"] is None:
+        return "unknown"
     if source["u_j"] is None:
         return f"{source['energy_j']:.1f} J +/- unknown"
     return f"{source['energy_j']:.1f} J +/- {two_digits(source['u_j']):g} J (k=2)"

@@ -91,7 +91,8 @@ class Polling:
     def end(self, end_s: float) -> None:
         """The call ends: poll its edge now, then some times on a grid that starts there."""
         self._tail = []
-        self._ticker = Ticker(self.period_s, end_s)
+        # a lag shows in the time after the call, not in the number of polls
+        self._ticker = Ticker(max(self.period_s, POLL_PERIOD_S), end_s)
         self._edge_wanted = True
 
     @property

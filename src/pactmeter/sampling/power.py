@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.clock import now_s
 from pactmeter.model.channel import Channel, Kind
 from pactmeter.sampling.gaps import GapLog
+from pactmeter.sampling.lag import Lags
 from pactmeter.sampling.poller import Poller
 from pactmeter.sampling.series import NOTHING, CounterSeries, GaugeSeries, Roughness, Slice
 from pactmeter.sampling.stuck import StuckWatch
@@ -18,7 +19,6 @@ from pactmeter.sampling.stuck import StuckWatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pactmeter.sampling.lag import Lag
     from pactmeter.sampling.polling import Batch
     from pactmeter.sensors.base import Device
     from pactmeter.store.table import Cell
@@ -56,7 +56,7 @@ class _Watched:
     row: Slice = NOTHING
     steps: _Steps = field(default_factory=_Steps)
     roughness: Roughness = field(default_factory=Roughness)
-    lags: list[Lag] = field(default_factory=list)
+    lags: Lags = field(default_factory=Lags)
     taken_back: Slice = NOTHING
 
     def begin(self, start_s: float) -> None:
@@ -70,8 +70,7 @@ class _Watched:
         """The call's polls are all in: keep what they say of the sensor."""
         if isinstance(self.series, GaugeSeries) and self.channel.kind is Kind.POWER:
             self.roughness += self.series.roughness
-            if lag := self.series.lag:
-                self.lags.append(lag)
+            self.lags.add(self.series.lag)
         self.series = None
 
     def take_back(self, since_s: float) -> None:
@@ -87,11 +86,11 @@ class _Watched:
             "seen_update_period_s": self.steps.period_s,
             "roughness": asdict(rough) if rough.pairs else None,
             "lag": {
-                "calls": len(lags),
-                "tau_s": round(statistics.median(lag.tau_s for lag in lags), 4),
-                "energy_j": math.fsum(lag.energy_j for lag in lags),
+                "calls": lags.calls,
+                "tau_s": round(lags.tau_s, 4),
+                "energy_j": lags.energy_j,
             }
-            if lags
+            if lags.tau_s is not None
             else None,
             "taken_back": {"energy_j": back.energy_j, "covered_s": back.covered_s}
             if back.covered_s

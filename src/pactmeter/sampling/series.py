@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from pactmeter.sampling.lag import Lag, lag_of
+from pactmeter.sampling.lag import Lag, Unjudged, seen_lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class GaugeSeries(_Series):
                 self._opening.append(poll)
 
     @property
-    def lag(self) -> Lag | None:
+    def lag(self) -> Lag | Unjudged | None:
         """What a sensor that lags still owes, once the call has ended and its polls are in."""
         if self._end_s is None:
             return None
@@ -163,7 +163,7 @@ class GaugeSeries(_Series):
         if inside and self._last is not None and self._last.value is not None:
             inside.append(self._last)
         times_s = self._start_s, self._end_s
-        return lag_of(self._opening, inside, self._closing, times_s, self._step)
+        return seen_lag(self._opening, inside, self._closing, times_s, self._step)
 
     def take_back(self, since_s: float) -> Slice:
         """Return what was accounted for after a poll that turned out to be the last good one.

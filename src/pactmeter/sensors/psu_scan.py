@@ -32,7 +32,7 @@ class Found:
         bound: Whether the kernel's corsair-psu driver has it.
         node: Its device node, if there is one.
         hwmon: Its hwmon directory, if the kernel driver offers one.
-        synthetic: ``emulated`` if this is no hardware of this machine.
+        synthetic: ``emulated`` or ``replayed`` if this is no hardware of this machine.
     """
 
     model: psu.PsuModel
