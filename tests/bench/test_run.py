@@ -456,14 +456,18 @@ def test_energies_of_a_load_faster_than_the_meters_are_within_their_bounds(tmp_p
 
 @emulated
 @pytest.mark.slow
-def test_energies_of_a_run_are_within_their_bounds_of_the_true_energy_as_written(tmp_path, figures):
+def test_energies_of_twenty_seconds_of_training_are_within_their_bounds(tmp_path, figures):
     done = measure(tmp_path, "training", 20)
+    within = done.within("p.csv")
 
     table = figures(ENERGY, *ENERGY_COLUMNS)
-    title = "training, 20 s; true: of the command with its start and end, about a second"
-    found = errors(done, done.truth["true_energy_j"], title, table)
+    found = errors(done, within, "training, calls of 20 s", table)
 
     assert [name for name, (_, is_within_u, _) in found.items() if not is_within_u] == []
+    # the command also starts and ends: how long that takes is the machine's, so it is only shown
+    whole = done.truth["true_energy_j"]
+    errors(done, whole, "training, 20 s; true: of the command with its start and end", table)
+    assert all(whole[name] > within[name] for name in WANTED)
 
 
 @emulated
