@@ -7,7 +7,7 @@ LIQUIDCTL := 'liquidctl>=1.16'
 SOURCES := src tests benchmarks CV docs/conf.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers docs unit bench bench-overhead wheel clean
+.PHONY: help demo test check lint types layers docs unit bench bench-overhead bench-counters test-pmu wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,12 @@ bench: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## joules in, joules out: truth ta
 bench-overhead: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## what measuring costs, beside the peers
 	$(BIN)/python -m benchmarks.all --peers $(CURDIR)/$(VENV)/peers/bin/python
 
+bench-counters: $(VENV)/dev.stamp $(VENV)/perf.stamp  ## the counter sampler beside perf and performance-features
+	$(BIN)/python -m benchmarks.counters --profiler $(CURDIR)/$(VENV)/perf/bin/python
+
+test-pmu:  ## hardware counters in emulated arm64 guests (downloads 100 MB once; about a minute)
+	@$(PYTHON) tests/pmu/guest.py --cache $(VENV)/pmu
+
 wheel: $(VENV)/dev.stamp  ## build dist/pactmeter-*.whl
 	$(BIN)/pip wheel -q --no-deps -w dist .
 
@@ -76,4 +82,12 @@ $(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 $(VENV)/peers.stamp: $(VENV)/pip.stamp benchmarks/peers.txt
 	@sh tools/make-venv.sh $(PYTHON) $(VENV)/peers
 	@$(VENV)/peers/bin/python -m pip install -q -r benchmarks/peers.txt
+	@touch $@
+
+# performance-features is compiled: where that fails, the table says so
+$(VENV)/perf.stamp: $(VENV)/pip.stamp tools/perf-packages.sh
+	@sh tools/perf-packages.sh $(PYTHON)
+	@sh tools/make-venv.sh $(PYTHON) $(VENV)/perf
+	@$(VENV)/perf/bin/python -m pip install -q 'performance-features>=0.2.6' || \
+		echo "performance-features does not build here"
 	@touch $@

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from pactmeter.kernel import perf
+from support.counters import backend  # noqa: F401  a fixture
 from support.pmus import ABSENT_TYPE, CLOCK_TYPE, add_pmu, bare_machine, stand_in
 from support.programs import run_program
 from support.rights import lacking, refuse

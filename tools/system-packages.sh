@@ -8,6 +8,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need gcc gcc
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 ldconfig -p 2>/dev/null | grep -q libusb-1.0.so.0 || missing="$missing libusb-1.0-0"
+ldconfig -p 2>/dev/null | grep -q libpfm.so.4 || missing="$missing libpfm4"
 headers='import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))'
 "$python" -c "$headers" 2>/dev/null || missing="$missing python3-dev"
 "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from pactmeter.analysis.read import read
     from pactmeter.decorator import PACT
     from pactmeter.errors import PactError
+    from pactmeter.session.regions import region
     from pactmeter.session.session import Session, Tracker
 
 __version__ = "0.1.0"
-__all__ = ["PACT", "PactError", "Session", "Tracker", "__version__", "read"]
+__all__ = ["PACT", "PactError", "Session", "Tracker", "__version__", "read", "region"]
 
 _HOMES = {
     "PACT": "pactmeter.decorator",
@@ -24,6 +25,7 @@ _HOMES = {
     "Session": "pactmeter.session.session",
     "Tracker": "pactmeter.session.session",
     "read": "pactmeter.analysis.read",
+    "region": "pactmeter.session.regions",
 }
 
 

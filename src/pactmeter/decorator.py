@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from pactmeter.errors import ConfigError
 from pactmeter.session.run import warn
 from pactmeter.session.session import Session
+from pactmeter.session.wrapping import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import Callable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +50,8 @@ def PACT(function: Any = None, /, **arguments: Any) -> Any:  # noqa: N802  the d
             - ``realtime`` (False): ask for SCHED_FIFO for the sampler.
             - ``rails`` (False): record the rails of the power supply too.
             - ``estimate_cpu`` (False): record an estimate of the CPU even where it is measured.
+            - ``counter_backend`` (``"auto"``): ``"ring"`` (the kernel samples events), ``"poll"``
+              (the sampler reads them) or ``"proc"`` (from /proc); by itself the first that opens.
 
     Returns:
         The function, measured; with brackets, a decorator.
@@ -63,72 +66,16 @@ def PACT(function: Any = None, /, **arguments: Any) -> Any:  # noqa: N802  the d
 
 
 def _measured(function: Any, session: Session) -> Any:
-    if isinstance(function, staticmethod | classmethod):
-        return type(function)(_measured(function.__func__, session))
-    if not callable(function):
+    if not callable(getattr(function, "__func__", function)):  # of a static or class method
         raise ConfigError(
             f"PACT was applied to {function!r}, which is no function",
             "name its arguments, as @PACT(measure_period=1)",
         )
-    if inspect.isasyncgenfunction(function):
-        wrapper: Callable[..., Any] = _async_generator(function, session)
-    elif inspect.iscoroutinefunction(function):
-        wrapper = _coroutine(function, session)
-    elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(function, session)
-    else:
-        wrapper = _plain(function, session)
-    return functools.wraps(function)(wrapper)
+    return wrapped(function, session.call, _look)
 
 
-def _plain(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
-    def measured(*args: Any, **kwargs: Any) -> Any:
-        with session.call():
-            result = function(*args, **kwargs)
-        if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
-            kind = type(result).__name__
-            warn(f"PACT: {function!r} returned a {kind}; what that does later is not measured")
-        return result
-
-    return measured
-
-
-def _coroutine(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
-    async def measured(*args: Any, **kwargs: Any) -> Any:
-        with session.call():
-            return await function(*args, **kwargs)
-
-    return measured
-
-
-def _generator(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
-    def measured(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with session.call():  # from the first value asked for to the last
-            return (yield from function(*args, **kwargs))
-
-    return measured
-
-
-def _async_generator(function: Callable[..., Any], session: Session) -> Callable[..., Any]:
-    async def measured(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        with session.call():
-            inner = function(*args, **kwargs)
-            try:
-                step = inner.__anext__()
-                while True:
-                    try:
-                        value = await step
-                    except StopAsyncIteration:
-                        return
-                    try:
-                        sent = yield value
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:  # noqa: BLE001  thrown in: for the inner one
-                        step = inner.athrow(error)
-                    else:
-                        step = inner.asend(sent)
-            finally:
-                await inner.aclose()
-
-    return measured
+def _look(function: Any, result: Any) -> None:
+    """Warn where a function that was measured has handed out what it has yet to do."""
+    if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        kind = type(result).__name__
+        warn(f"PACT: {function!r} returned a {kind}; what that does later is not measured")

@@ -97,7 +97,7 @@ def test_an_event_named_and_absent_is_a_warning_and_an_empty_column(program, abs
 
 @pytest.mark.parametrize(("error", "status"), [(errno.ENOENT, "missing"), (errno.EACCES, "denied")])
 def test_a_run_in_which_nothing_could_be_opened_says_failed(program, error, status):
-    call = "assert PACT(PSU=None)(work)() == 7"
+    call = "assert PACT(PSU=None, counter_backend='poll')(work)() == 7"
     got, done = outcome(program, call, launcher=refuse_perf.launcher(error))
     assert got == ["fine", [1]]
     run = done.run()
@@ -121,7 +121,8 @@ def test_a_default_event_that_is_absent_is_recorded_without_a_word(program):
 
 
 def test_that_nothing_at_all_could_be_opened_is_told_before_the_function(program):
-    _, done = outcome(program, "PACT(work)()", launcher=refuse_perf.launcher(errno.ENOENT))
+    call = "PACT(work, counter_backend='poll')()"
+    _, done = outcome(program, call, launcher=refuse_perf.launcher(errno.ENOENT))
     assert "no power source and no event could be opened" in done.err
 
 

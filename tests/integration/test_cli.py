@@ -388,5 +388,5 @@ def test_a_command_that_measures_itself_is_told_who_else_does(tmp_path):
     done = pactmeter("run", "--", sys.executable, "own.py", cwd=tmp_path)
     assert done.returncode == 0
     assert "own.py:2: RuntimeWarning" in done.stderr
-    assert "`pactmeter run`, which measures this program, is writing PACT.csv" in done.stderr
+    assert "the run that measures this program from outside is writing PACT.csv" in done.stderr
     assert load(tmp_path / "PACT-2.csv").status == "complete"

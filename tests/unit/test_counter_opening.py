@@ -5,15 +5,17 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-from pactmeter.counters import opening, tree
-from pactmeter.counters.groups import open_counters
+from pactmeter.counters import backends, opening, tree
 from pactmeter.errors import ConfigError, DeviceError
 from pactmeter.kernel import perf
 from support.pmus import CLOCK, CLOCK_TYPE
 from unit.counter_target import OTHER, Target, as_nobody
+
+open_counters = partial(backends.open_counters, backend="poll")
 
 
 @pytest.mark.root
@@ -81,9 +83,10 @@ def test_descriptors_that_run_out_raise_the_limit_or_give_no_figure(hard, status
     with Target("early = started(8, 1)\ntell('ready')\ngo.set()") as target:
         target.told()
         code = (
-            "import json, resource, pactmeter.counters.groups as g\n"
+            "import json, resource, pactmeter.counters.backends as g\n"
             f"resource.setrlimit(resource.RLIMIT_NOFILE, (10, {hard}))\n"
-            f"c = g.open_counters([['FAULTS'], ['MINOR-FAULTS']], pid={target.pid}, scope='tree')\n"
+            f"c = g.open_counters([['FAULTS'], ['MINOR-FAULTS']], pid={target.pid}, scope='tree',"
+            " backend='poll')\n"
             "print(json.dumps([c.describe(), c.read().totals]))\n"
         )
         done = subprocess.run(

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pactmeter.counters.groups import Sample
-from pactmeter.sampling.counting import Counting
+from pactmeter.sampling.polled import PolledCounting
 
 
 class Scripted:
@@ -41,7 +41,7 @@ class Scripted:
 
 @pytest.fixture
 def counting():
-    counting = Counting(Scripted(), 0.005)
+    counting = PolledCounting(Scripted(), 0.005)
     yield counting
     counting.close()
     assert counting._counters.closed

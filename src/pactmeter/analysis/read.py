@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.analysis.regions import region_rows
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.errors import PactError
 from pactmeter.store.table import read_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pandas as pd
@@ -48,8 +50,7 @@ def read(path: str | Path) -> Run:
         raise PactError("reading frames needs pandas", "pip install 'pactmeter[report]'") from error
     run = load(path)
 
-    def frame(table: Path) -> pd.DataFrame:
-        header, rows = read_table(table)
+    def frame(header: list[str], rows: Iterable[list[str]]) -> pd.DataFrame:
         data = pd.DataFrame(list(rows), columns=header)
         for name in header:
             if name != "name":
@@ -58,6 +59,11 @@ def read(path: str | Path) -> Run:
 
     files = run.files
     manifest = {**run.manifest, "status": run.status, "reason": run.reason}
+    marked = region_rows(run)
     return Run(
-        frame(files.power), frame(files.counters), frame(files.regions), manifest, summarize(run)
+        frame(*read_table(files.power)),
+        frame(*read_table(files.counters)),
+        frame(next(marked), marked),
+        manifest,
+        summarize(run),
     )

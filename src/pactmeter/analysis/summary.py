@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline
+from pactmeter.analysis.regions import regions
 from pactmeter.analysis.verdict import verdict
 
 if TYPE_CHECKING:
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def summarize(run: RecordedRun) -> dict[str, Any]:
-    """Return the run's summary; figures are rounded for reading, not for further arithmetic."""
+def summarize(run: RecordedRun, *, with_regions: bool = True) -> dict[str, Any]:
+    """Return the run's summary; figures are rounded for reading, not for further arithmetic.
+
+    Regions can be left out: where there are many, they take their time.
+    """
     found = energies(run)
     first = headline(found)
     sampler = run.manifest.get("sampler") or {}
-    return {
+    summary = {
         "schema": SCHEMA,
         "status": run.status,
         "reason": run.reason,
@@ -36,6 +40,9 @@ def summarize(run: RecordedRun) -> dict[str, Any]:
             "rows": len(run.windows_s),
         },
     }
+    if with_regions:
+        summary["regions"] = regions(run)
+    return summary
 
 
 def source(energy: Energy) -> dict[str, Any]:

@@ -112,7 +112,11 @@ def windows_of(run: Path) -> list[tuple[float, float]]:
         manifest = json.loads(run.with_suffix(".json").read_text(encoding="utf-8"))
         zero_s = float(manifest["zero_monotonic_s"])
         with run.with_suffix(".regions.csv").open(newline="", encoding="utf-8") as file:
-            calls = [(float(row["start_s"]), float(row["end_s"])) for row in csv.DictReader(file)]
+            calls = [
+                (float(row["start_s"]), float(row["end_s"]))
+                for row in csv.DictReader(file)
+                if row["name"] == "call"  # the others are regions the program marked
+            ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = error.strerror if isinstance(error, OSError) else "its manifest is not one"
         raise FileError(

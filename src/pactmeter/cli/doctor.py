@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pactmeter import __version__
-from pactmeter.counters.groups import open_counters
+from pactmeter.counters.backends import open_counters
 from pactmeter.model.channel import Kind, Origin
 from pactmeter.model.finding import Finding
 from pactmeter.sensors.base import Request

@@ -16,12 +16,17 @@ HELP = "list the events that can be counted here"
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("pattern", nargs="?", help="part of a name, or a shell pattern")
-    parser.add_argument("-a", "--all", action="store_true", help="also those that cannot be opened")
+    parser.add_argument(
+        "-a",
+        "--all",
+        action="store_true",
+        help="also those that cannot be opened, and all that libpfm4 knows of this processor",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a line an event."""
-    rows = list_events(args.pattern)
+    rows = list_events(args.pattern, everything=args.all)
     shown = [row for row in rows if row.status == "ok" or args.all]
     for row in shown:
         state = "ok" if row.status == "ok" else f"{row.status}: {row.reason}"
@@ -33,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{hidden} {what} on this machine; --all shows them with the reason")
     elif not rows:
         print(
-            f"no event matches {args.pattern!r}; also accepted: rNNN, pmu/event/, pmu/config=0x.../"
+            f"no event matches {args.pattern!r}; also accepted: rNNN, pmu/event/, "
+            "pmu/config=0x.../, subsystem:event (tracepoints), and libpfm4's names"
         )
     return 0 if rows else 1

@@ -28,6 +28,7 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
     add("--rails", action="store_true", help="record the power supply's rails too")
     add("--scope", choices=("tree", "system"), default="tree", help="whose events (tree)")
     add("--estimate-cpu", action="store_true", help="estimate the CPU even where it is measured")
+    add("--counter-backend", default="auto", metavar="B", help="auto, ring, poll or proc (auto)")
     add("--realtime", action="store_true", help="ask for real-time priority for the sampler")
     add("--warn", action="store_true", help="warn, not fail, where what was named is not there")
 
@@ -43,6 +44,7 @@ def measuring_arguments(args: argparse.Namespace) -> dict[str, object]:
         "rails": args.rails,
         "estimate_cpu": args.estimate_cpu,
         "realtime": args.realtime,
+        "counter_backend": args.counter_backend,
         "on_error": "warn" if args.warn else "raise",
     }
     if args.events:

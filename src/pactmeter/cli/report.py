@@ -7,11 +7,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis import carbon
+from pactmeter.analysis.regions import regions
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.cli.options import add_carbon
 from pactmeter.errors import ConfigError
-from pactmeter.report.text import render
+from pactmeter.report.text import regions_table, render
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +25,8 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("file", help="the run's power file, as PACT.csv")
     parser.add_argument("--json", action="store_true", help="as JSON (schema 1)")
+    parser.add_argument("--regions", action="store_true", help="energy and counts of each region")
+    parser.add_argument("--each", metavar="NAME", help="the regions of a name, one by one")
     add_carbon(parser)
 
 
@@ -31,7 +34,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the summary."""
     intensity = _intensity(args)
     recorded = load(args.file)
-    summary = summarize(recorded)
+    summary = summarize(recorded, with_regions=args.json or args.regions)
+    each = None if args.each is None else regions(recorded, each=args.each)
+    if args.each is not None and not each:
+        raise ConfigError(f"this run has no region {args.each!r}", "--regions names those it has")
     first = summary["headline"]
     footprint = None
     if first is not None:
@@ -39,11 +45,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         if footprint is not None:
             summary["footprint"] = _footprint_dict(footprint)
+        if each is not None:
+            summary["regions_each"] = each
         print(json.dumps(summary, indent=1))
     else:
         print(render(recorded, summary, footprint))
         if footprint is None and intensity is not None:
             print("carbon    none: there is no measured energy to convert")
+        for told in ([summary["regions"]] if args.regions else []) + ([each] if each else []):
+            print(f"\n{regions_table(told)}")
     return 0
 
 

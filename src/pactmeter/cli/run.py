@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     os.close(gate_write)
     code = _wait(pid, watched, StatusLine(measured.files))
     measured.leave(call)
+    os.waitpid(pid, 0)  # not before its last counts are read: /proc holds them until then
     report = measured.close("the command ended")
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not args.quiet:
@@ -112,10 +113,10 @@ def _wait(pid: int, watched: set[signal.Signals], status: StatusLine) -> int:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, info.si_signo)
             continue
-        done, code = os.waitpid(pid, os.WNOHANG)
-        if done:
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is not None:
             status.clear()
-            return 128 + os.WTERMSIG(code) if os.WIFSIGNALED(code) else os.WEXITSTATUS(code)
+            return ended.si_status + (0 if ended.si_code == os.CLD_EXITED else 128)
 
 
 def _tell(text: str) -> None:
@@ -127,6 +128,6 @@ def _summary(measured: Run, report: dict[str, Any] | None) -> None:
         _tell(text)
     try:
         recorded = load(measured.files.power)
-        say(render(recorded, summarize(recorded)))
+        say(render(recorded, summarize(recorded, with_regions=False)))
     except PactError as error:
         _tell(f"no summary: {error}")

@@ -15,6 +15,12 @@ _Word = TypeVar("_Word", bound=str)
 DEFAULT_EVENTS_GROUPS = (("MIGRATIONS",), ("FAULTS",), ("CACHE-MISSES",), ("CYCLES",))
 _ON_ERROR: tuple[Literal["raise"], Literal["warn"]] = ("raise", "warn")
 _SCOPES: tuple[Literal["tree"], Literal["system"]] = ("tree", "system")
+_BACKENDS: tuple[Literal["auto"], Literal["ring"], Literal["poll"], Literal["proc"]] = (
+    "auto",
+    "ring",
+    "poll",
+    "proc",
+)
 MIN_PERF_PERIOD_S = 0.0005
 """Below this a polled counter misses most of its ticks, and measuring disturbs the workload."""
 
@@ -35,6 +41,7 @@ class RunConfig:
         realtime: Whether the sampler asks for SCHED_FIFO.
         rails: Whether the PSU's rails are recorded as channels of their own.
         estimate_cpu: Whether `cpu.estimate` is recorded even where the CPU is measured.
+        counter_backend: How events are counted: ``auto``, ``ring``, ``poll`` or ``proc``.
     """
 
     measure_period_s: float = 1.0
@@ -48,6 +55,7 @@ class RunConfig:
     realtime: bool = False
     rails: bool = False
     estimate_cpu: bool = False
+    counter_backend: Literal["auto", "ring", "poll", "proc"] = "auto"
 
     @property
     def events_asked(self) -> bool:
@@ -89,6 +97,7 @@ def from_arguments(
     realtime: bool = False,
     rails: bool = False,
     estimate_cpu: bool = False,
+    counter_backend: str = "auto",
 ) -> RunConfig:
     """Check the documented arguments and return them as a `RunConfig`.
 
@@ -120,6 +129,7 @@ def from_arguments(
         realtime=_flag("realtime", realtime),
         rails=_flag("rails", rails),
         estimate_cpu=_flag("estimate_cpu", estimate_cpu),
+        counter_backend=_choice("counter_backend", counter_backend, _BACKENDS),
     )
 
 

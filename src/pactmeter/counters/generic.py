@@ -96,3 +96,17 @@ def events() -> Iterator[tuple[tuple[str, ...], int, int]]:
 
 TABLE = {name: (kind, config) for names, kind, config in events() for name in names}
 """Every generic name, upper-case, with its type and config."""
+
+
+def full_name(kind: int, config: int) -> str:
+    """Return the name in full of a generic event, as libpfm4 begins it.
+
+    >>> full_name(perf.TYPE_HW_CACHE, 0x10102)
+    'perf::PERF_COUNT_HW_CACHE_LL:WRITE:MISS'
+    """
+    if kind == perf.TYPE_HW_CACHE:
+        cache, operation, result = config & 0xFF, config >> 8 & 0xFF, config >> 16
+        name = f"{CACHE_PREFIX}{CACHES[cache]}"
+        return f"perf::{name}:{CACHE_OPERATIONS[operation]}:{CACHE_RESULTS[result]}"
+    names = _HARDWARE[config] if kind == perf.TYPE_HARDWARE else _SOFTWARE[config]
+    return f"perf::{names[-1]}"

@@ -6,15 +6,13 @@ import errno
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pactmeter.counters import access, opening, plan
+from pactmeter.counters import access
 from pactmeter.kernel import perf
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from pactmeter.counters.names import Scope
     from pactmeter.counters.opening import Opened
     from pactmeter.counters.plan import Column, Key
+    from pactmeter.counters.records import Span
 
 
 class Sample(NamedTuple):
@@ -33,15 +31,19 @@ class Sample(NamedTuple):
 
 
 class Counters:
-    """Open counters; made by `open_counters`, counting from then on until `close`.
+    """Open counters, made by `backends.open_counters`, counting from then on until `close`.
 
     Attributes:
         columns: One name an event, in the order asked, lower-case as typed.
         groups: One name an event group: its columns joined with ``+``.
+        backend: ``ring`` where the kernel samples, ``poll`` where only `read` tells.
+        why: Why no better backend serves.
     """
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, why: str | None = None) -> None:
         self._opened = opened
+        self.backend: str = opened.backend
+        self.why = why
         columns = opened.columns
         count = columns[-1].group + 1 if columns else 0
         self.columns = tuple(column.spec.column for column in columns)
@@ -75,6 +77,45 @@ class Counters:
         return Sample(middle_s, tuple(totals), tuple([times.get(key) for key in self._times_from]))
 
     @property
+    def ring_fds(self) -> list[int]:
+        """Descriptors that poll(2) finds readable when a ring is half full."""
+        return [ring.fd for ring in self._opened.rings.values()]
+
+    @property
+    def shared(self) -> list[bool]:
+        """Of each column whether it may have to share the hardware."""
+        return [not column.spec.software for column in self._opened.columns]
+
+    def collect(self) -> list[Span]:
+        """Return what the kernel has sampled since the last time; nothing of a polled backend."""
+        records = self._opened.records
+        spans = [
+            span for ring in self._opened.rings.values() for span in records.feed(ring.drain())
+        ]
+        records.forget_ended()
+        return spans
+
+    @property
+    def lost_records(self) -> int:
+        """Samples the kernel could not keep; totals have what they would have told."""
+        return self._opened.records.lost
+
+    @property
+    def throttled(self) -> int:
+        """How often the kernel held samples back."""
+        return self._opened.records.throttled
+
+    def pause(self) -> None:
+        """Stop counting, so that nobody pays for it, until `resume`."""
+        for leader in self._opened.leaders:
+            perf.disable(leader)
+
+    def resume(self) -> None:
+        """Count on."""
+        for leader in self._opened.leaders:
+            perf.enable(leader)
+
+    @property
     def stale_reads(self) -> int:
         """How often a group could not be read, so that its last values stood in."""
         return sum(section.stale for section in self._opened.sections.values())
@@ -95,6 +136,8 @@ class Counters:
             "fix": verdict.fix,
             "group": self.groups[column.group],
             "pmu": spec.pmu,
+            "encoded_by": spec.encoded_by,
+            "full_name": spec.full_name,
             "scale": spec.scale,
             "unit": spec.unit,
             "attr": {
@@ -107,7 +150,7 @@ class Counters:
                 "exclude_hv": bool(flags & perf.FLAG_EXCLUDE_HV),
                 "inherit": bool(flags & perf.FLAG_INHERIT),
             },
-            "backend": "poll",
+            "backend": self.backend,
         }
 
     def _shortfall(self, column: Column) -> str | None:
@@ -132,32 +175,6 @@ class Counters:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def open_counters(
-    groups: Sequence[Sequence[str]],
-    *,
-    pid: int,
-    scope: Scope,
-    exclude_pids: Collection[int] = (),
-) -> Counters:
-    """Open event groups and start counting.
-
-    An event that is known but cannot be opened here never raises: its total is None and
-    `Counters.describe` says why.
-
-    Args:
-        groups: Event names, those of one group counted at the same time.
-        pid: Root of the process tree; its threads and descendants are counted, also later ones.
-        scope: ``tree`` or ``system`` (every process on every CPU).
-        exclude_pids: Processes below `pid` to leave out with their descendants, such as the one
-            that measures. What `pid` starts after this call is always counted.
-
-    Raises:
-        ConfigError: A name is not known, or appears twice.
-        DeviceError: The process does not exist.
-    """
-    return Counters(opening.open_columns(plan.columns(groups, scope), pid, exclude_pids))
 
 
 def _section_of(opened: Opened, group: int) -> Key | None:

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.counters import access, generic, plan
+from pactmeter.counters import access, generic, libpfm, plan, tracepoints
 from pactmeter.counters.names import EventSpec, Scope, parse
 from pactmeter.errors import ConfigError
 from pactmeter.kernel import pmu
@@ -47,26 +47,45 @@ class EventRow:
         return asdict(self)
 
 
-def list_events(pattern: str | None = None) -> list[EventRow]:
-    """Return the generic events and those of the machine's PMUs, each tried by opening it.
+def list_events(pattern: str | None = None, *, everything: bool = False) -> list[EventRow]:
+    """Return the events of this machine, each tried by opening it.
+
+    The generic events and those of the PMUs in sysfs always; those that libpfm4 knows of the PMUs
+    present with a pattern or `everything`, as there may be thousands; tracepoints with a pattern
+    that has a colon, as trying one takes some 40 ms.
 
     Args:
         pattern: Part of a name, alias or PMU, or a shell pattern over them; any case.
+        everything: Also libpfm4's events where there is no pattern.
     """
     rows = []
-    for name, aliases, unit in _candidates():
+    for name, aliases, unit in _candidates(pattern, everything=everything):
         if _matches(pattern, (name, *aliases, unit.name if unit else "")):
-            row = _row(name, aliases, unit)
-            rows.append(row)
+            rows.append(_row(name, aliases, unit))
     return rows
 
 
-def _candidates() -> Iterator[tuple[str, tuple[str, ...], pmu.Pmu | None]]:
+def _candidates(
+    pattern: str | None, *, everything: bool
+) -> Iterator[tuple[str, tuple[str, ...], pmu.Pmu | None]]:
     for names, _, _ in generic.events():
         yield names[0], names[1:], None
     for unit in pmu.pmus():
         for event in unit.events:
             yield f"{unit.name}/{event}/", (), unit
+    if pattern or everything:
+        for name in _library_names():
+            yield name, (), None
+    if pattern and ":" in pattern:
+        for name in tracepoints.names():
+            yield name, (), None
+
+
+def _library_names() -> Iterator[str]:
+    for event, masks in libpfm.names():
+        unit, _, name = event.partition("::")
+        if name not in generic.TABLE and unit != "perf_raw":  # rNNN is no event to list
+            yield from (f"{event}:{mask}" for mask in masks) if masks else (event,)
 
 
 def _matches(pattern: str | None, names: tuple[str, ...]) -> bool:
@@ -79,14 +98,15 @@ def _matches(pattern: str | None, names: tuple[str, ...]) -> bool:
 
 
 def _row(name: str, aliases: tuple[str, ...], unit: pmu.Pmu | None) -> EventRow:
-    mask = unit.cpumask if unit else None
-    scope: Scope = "system" if mask else "tree"
     try:
         spec = parse(name)
-    except ConfigError as error:  # an event that needs a number from the user, or a strange file
+    except ConfigError as error:  # an event that lacks a number or a part, or a strange file
+        scope = _scope(unit)
         return EventRow(
             name, aliases, unit.name if unit else "", scope, "missing", error.message, error.fix
         )
+    unit = unit or pmu.find(spec.pmu)
+    mask, scope = unit.cpumask if unit else None, _scope(unit)
     verdict = _try(spec, scope, mask[0] if mask else -1)
     return EventRow(
         name=name,
@@ -101,9 +121,13 @@ def _row(name: str, aliases: tuple[str, ...], unit: pmu.Pmu | None) -> EventRow:
     )
 
 
+def _scope(unit: pmu.Pmu | None) -> Scope:
+    return "system" if unit and unit.cpumask else "tree"
+
+
 def _try(spec: EventSpec, scope: Scope, cpu: int) -> access.Verdict:
     """Open the event on this very process, or on a CPU of its PMU, and close it again."""
     column = plan.Column(spec, 0, scope)
-    group = plan.KernelGroup((scope, 0, spec.pmu), scope, [column])
+    group = plan.KernelGroup((scope, 0, spec.pmu), scope, [(spec, column)])
     group.probe(os.getpid() if scope == "tree" else -1, cpu)
     return column.verdict or access.Verdict("missing")

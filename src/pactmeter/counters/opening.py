@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pactmeter.counters import access, plan, tree
-from pactmeter.counters.plan import KernelGroup
+from pactmeter.counters.plan import KernelGroup, SamplingRefusedError
 from pactmeter.counters.reading import AlwaysOn, Shared
+from pactmeter.counters.records import Records, Stream
 from pactmeter.errors import DeviceError
 from pactmeter.kernel import perf
+from pactmeter.kernel.ring import Ring
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pactmeter.counters.plan import Column, Key
     from pactmeter.counters.reading import Section
@@ -24,47 +26,101 @@ _SETTLE_TRIES = 10
 _TREE_SOFTWARE: Key = ("tree", -1, "software")
 
 
+Backend = Literal["ring", "poll"]
+Target = tuple[int, int]
+"""The pid and cpu of perf_event_open(2); -1: any."""
+
+MOST_SAMPLED = 1000
+"""Groups that are sampled. Each is inherited by each thread that starts, which takes it longer."""
+
+
 @dataclass(slots=True)
 class Opened:
     """What is open: all descriptors, and the sections that read them.
 
     Attributes:
         columns: The events asked for, each with its verdict.
+        backend: ``ring`` where the kernel samples, ``poll`` where we read.
         groups: The kernel groups, each with the targets that were refused.
         sections: What is read, software first.
         descriptors: All descriptors, members after their leader.
+        rings: Where samples are written, by CPU.
+        records: What parses them.
         unsettled: Threads were started so fast that some may be missing.
     """
 
     columns: Sequence[Column]
+    backend: Backend = "poll"
     groups: list[KernelGroup] = field(default_factory=list)
     sections: dict[Key, Section] = field(default_factory=dict)
     descriptors: list[int] = field(default_factory=list)
+    rings: dict[int, Ring] = field(default_factory=dict)
+    records: Records = field(default_factory=Records)
     unsettled: bool = False
 
     def close(self) -> None:
         """Close everything; may be called again."""
         self.sections.clear()
-        plan.close_all(self.descriptors)
-        self.descriptors.clear()
+        self.give_back(0)
+
+    def give_back(self, held: int) -> None:
+        """Close the descriptors after the first `held`; what is sampled is so from the first on."""
+        if self.backend == "ring":
+            for ring in self.rings.values():
+                ring.close()
+            self.rings.clear()
+            self.records = Records()
+        plan.close_all(self.descriptors[held:])
+        del self.descriptors[held:]
+
+    @property
+    def leaders(self) -> Iterator[int]:
+        """The leader of each group on each target, those that are others' reference first."""
+        for key in sorted(self.sections, key=lambda key: key[1]):
+            for leaders in self.sections[key].leaders.values():
+                yield from leaders
 
 
-def open_columns(columns: Sequence[Column], pid: int, exclude_pids: Collection[int]) -> Opened:
+def open_columns(
+    columns: Sequence[Column],
+    pid: int,
+    exclude_pids: Collection[int],
+    *,
+    backend: Backend = "poll",
+    period_s: float = 0.0,
+) -> Opened:
     """Open the events on their targets and enable them.
+
+    Args:
+        columns: The events; each gets its verdict.
+        pid: Root of the process tree.
+        exclude_pids: Processes to leave out of it.
+        backend: ``ring``: the kernel samples every `period_s`; ``poll``: it only counts.
+        period_s: Seconds of running time between two samples.
 
     Raises:
         DeviceError: The process is gone.
+        SamplingRefusedError: The kernel cannot sample all that it can count.
         OSError: The kernel fails in a way that has nothing to do with single events.
     """
-    opened = Opened(columns)
+    opened = Opened(columns, backend)
     groups = plan.kernel_groups(columns)
+    if backend == "ring":
+        groups = _clocked(groups)
+        for group in groups:
+            group.sample(round(period_s * 1e9))
     machine = [group for group in groups if group.scope == "system"]
     threads = [group for group in groups if group.scope == "tree"]
     try:
         for group in machine:
-            _open_machine(opened, group)
+            for cpu in group.cpus[:1]:
+                group.probe(-1, cpu)
         if threads:
-            _open_tree(opened, _probed(threads, pid, exclude_pids), pid, exclude_pids)
+            threads = _probed(threads, pid, exclude_pids)
+        opened.groups = [*machine, *threads]
+        if backend == "ring":
+            _check_sampled(columns, opened.groups, pid)
+        _open_all(opened, machine, threads, pid, exclude_pids)
         _enable(opened)
     except BaseException:
         opened.close()
@@ -72,11 +128,41 @@ def open_columns(columns: Sequence[Column], pid: int, exclude_pids: Collection[i
     return opened
 
 
-def _open_machine(opened: Opened, group: KernelGroup) -> None:
-    for cpu in group.cpus[:1]:
-        group.probe(-1, cpu)
-    opened.groups.append(group)
-    _attach(opened, group, [(cpu, -1, cpu) for cpu in group.cpus])
+def _clocked(groups: list[KernelGroup]) -> list[KernelGroup]:
+    """Return the groups with a software group in each scope, whose clock is always on."""
+    scopes = {group.scope for group in groups}
+    there = {group.key for group in groups}
+    keys: list[Key] = [(scope, -1, "software") for scope in sorted(scopes)]
+    missing = [
+        KernelGroup(key, key[0], [], plan.cpus(key[0], None)) for key in keys if key not in there
+    ]
+    return [*missing, *groups]
+
+
+def _check_sampled(columns: Sequence[Column], groups: list[KernelGroup], pid: int) -> None:
+    """Make sure that nothing is left out only because it is to be sampled.
+
+    Raises:
+        SamplingRefusedError: An event opens where the kernel only counts it.
+    """
+    held = [(column, column.verdict, column.flags) for column in columns]
+    reasons = [group.unsampled for group in groups if group.unsampled]
+    absent = [column for column in columns if column.verdict and column.verdict.status != "ok"]
+    if reasons and len(absent) == len(columns):
+        raise SamplingRefusedError(reasons[0])
+    for group in plan.kernel_groups(absent):
+        try:
+            group.probe(*((pid, -1) if group.scope == "tree" else (-1, (group.cpus or (0,))[0])))
+        except ProcessLookupError:
+            continue
+        for column in group.opened:
+            if column is not None:
+                raise SamplingRefusedError(
+                    reasons[0] if reasons else f"{column.spec.name} cannot be sampled"
+                )
+    for column, verdict, flags in held:
+        if column not in absent:
+            column.verdict, column.flags = verdict, flags
 
 
 def _probed(
@@ -86,11 +172,11 @@ def _probed(
     for tid in tree.threads(pid, exclude_pids):
         try:
             for group in groups:
-                group.probe(tid, -1)
+                group.probe(tid, group.cpus[0] if group.period_ns else -1)
             if any(g.attrs for g in groups) and not any(
                 g.attrs for g in groups if g.key == _TREE_SOFTWARE
             ):
-                reference = KernelGroup(_TREE_SOFTWARE, "tree", [None])
+                reference = KernelGroup(_TREE_SOFTWARE, "tree", [(plan.REFERENCE, None)])
                 reference.probe(tid, -1)
                 return [reference, *groups]
         except ProcessLookupError:  # this thread has ended; another will do
@@ -99,36 +185,47 @@ def _probed(
     raise _gone(pid)
 
 
-def _open_tree(
-    opened: Opened, groups: list[KernelGroup], pid: int, exclude_pids: Collection[int]
+def _open_all(
+    opened: Opened,
+    machine: list[KernelGroup],
+    threads: list[KernelGroup],
+    pid: int,
+    exclude_pids: Collection[int],
 ) -> None:
-    """Open every thread; start anew while threads are being started.
+    """Open all CPUs and threads; start anew while threads are being started.
 
     A thread that appears meanwhile either inherits from one already open or does not: opening it
     could count it twice, leaving it out could miss it. So only a list that is the same before and
     after is taken; after some tries the last one, and that is told.
     """
-    opened.groups += groups
-    held = len(opened.descriptors)
     for _ in range(_SETTLE_TRIES):
-        plan.close_all(opened.descriptors[held:])
-        del opened.descriptors[held:]
-        for group in groups:
-            opened.sections.pop(group.key, None)
+        opened.sections.clear()
+        opened.give_back(0)
+        for group in machine:
             group.refused.clear()
-        tids = tree.threads(pid, exclude_pids)
-        for group in groups:
-            _attach(opened, group, [(tid, tid, -1) for tid in tids])
-        opened.unsettled = not set(tree.threads(pid, exclude_pids)) <= set(tids)
+            _attach(opened, group, [(-1, cpu) for cpu in group.cpus])
+        tids = tree.threads(pid, exclude_pids) if threads else []
+        _check_number(opened, threads, tids)
+        for group in threads:
+            group.refused.clear()
+            cpus = group.cpus if group.period_ns else (-1,)
+            _attach(opened, group, [(tid, cpu) for tid in tids for cpu in cpus])
+        opened.unsettled = bool(threads) and not set(tree.threads(pid, exclude_pids)) <= set(tids)
         if not opened.unsettled:
             break
-    hopeful = [group for group in groups if group.attrs]
+    hopeful = [group for group in threads if group.attrs]
     if hopeful and not any(opened.sections[g.key].leaders or g.refused for g in hopeful):
         raise _gone(pid)
 
 
-def _attach(opened: Opened, group: KernelGroup, targets: Iterable[tuple[int, int, int]]) -> None:
-    """Open a group on targets, each given as (key, pid, cpu)."""
+def _check_number(opened: Opened, threads: list[KernelGroup], tids: list[int]) -> None:
+    number = len(tids) * sum(len(group.cpus) for group in threads if group.attrs)
+    if opened.backend == "ring" and number > MOST_SAMPLED:
+        raise SamplingRefusedError(f"{number} groups to sample, more than {MOST_SAMPLED}")
+
+
+def _attach(opened: Opened, group: KernelGroup, targets: Iterable[Target]) -> None:
+    """Open a group on targets."""
     if not group.attrs:
         return
     section = opened.sections.get(group.key)
@@ -136,15 +233,17 @@ def _attach(opened: Opened, group: KernelGroup, targets: Iterable[tuple[int, int
         section = opened.sections[group.key] = _section(opened, group.key)
     slots = [None if c is None else section.columns.index(_index(opened, c)) for c in group.opened]
     held = len(opened.descriptors)
-    for target, pid, cpu in targets:
+    for target in targets:
         try:
-            descriptors = group.open(pid, cpu)
+            descriptors = group.open(*target)
         except ProcessLookupError:  # the thread has ended since it was listed
             continue
         except OSError as error:
             if error.errno != errno.EMFILE:
-                group.refused[target] = error
+                group.refused[max(target)] = error
                 continue
+            if opened.backend == "ring":
+                raise SamplingRefusedError("EMFILE: not enough descriptors") from error
             # Figures of some of the threads would pass for those of all.
             plan.close_all(opened.descriptors[held:])
             del opened.descriptors[held:]
@@ -153,6 +252,33 @@ def _attach(opened: Opened, group: KernelGroup, targets: Iterable[tuple[int, int
             return
         opened.descriptors += descriptors
         section.add(target, descriptors[0], slots)
+        if opened.backend == "ring":
+            _record(opened, group, target[1], descriptors)
+
+
+def _record(opened: Opened, group: KernelGroup, cpu: int, descriptors: list[int]) -> None:
+    """Let the samples of a group go to the ring of its CPU.
+
+    Raises:
+        SamplingRefusedError: No ring may be mapped.
+    """
+    ring = opened.rings.get(cpu)
+    if ring is None:
+        try:
+            ring = opened.rings[cpu] = Ring(descriptors[0])
+        except OSError as error:
+            code = errno.errorcode.get(error.errno or 0, str(error.errno))
+            raise SamplingRefusedError(f"{code} for a ring of 8 pages (RLIMIT_MEMLOCK)") from error
+    for fd in descriptors:
+        if fd != ring.fd:
+            perf.redirect(fd, ring.fd)
+    slots = tuple(
+        (_index(opened, column), place)
+        for place, column in enumerate(group.opened)
+        if column is not None
+    )
+    stream = Stream(slots, len(descriptors), by_thread=group.scope == "tree")
+    opened.records.add(perf.event_id(descriptors[0]), stream)
 
 
 def _section(opened: Opened, key: Key) -> Section:
@@ -160,10 +286,11 @@ def _section(opened: Opened, key: Key) -> Section:
     found = [c for g in opened.groups if g.key == key for c in g.opened if c is not None]
     columns = sorted({_index(opened, column) for column in found})
     scope, number, unit = key
+    clocked = opened.backend == "ring"
     if number < 0:
-        return AlwaysOn(columns)
+        return AlwaysOn(columns, clocked=clocked)
     # A thread leaves a PMU of some cores with the core, which is no sharing to be scaled away.
-    return Shared(columns, scaled=scope == "system" or unit == "cpu")
+    return Shared(columns, scaled=clocked or scope == "system" or unit == "cpu", clocked=clocked)
 
 
 def _index(opened: Opened, column: Column) -> int:
@@ -172,14 +299,12 @@ def _index(opened: Opened, column: Column) -> int:
 
 def _enable(opened: Opened) -> None:
     """Start everything; a group's reference of time starts first."""
-    reference = opened.sections.get(_TREE_SOFTWARE)
-    for key in sorted(opened.sections, key=lambda key: key[1]):
-        section = opened.sections[key]
-        if isinstance(section, Shared) and isinstance(reference, AlwaysOn) and key[0] == "tree":
-            section.reference = reference
-        for leaders in section.leaders.values():
-            for leader in leaders:
-                perf.enable(leader)
+    for key, section in opened.sections.items():
+        reference = opened.sections.get((key[0], -1, "software"))
+        if isinstance(section, Shared) and isinstance(reference, AlwaysOn):
+            section.reference = reference if key[0] == "tree" or section.clocked else None
+    for leader in opened.leaders:
+        perf.enable(leader)
 
 
 def _gone(pid: int) -> DeviceError:

@@ -13,11 +13,13 @@ import os
 import struct
 from typing import TYPE_CHECKING, Protocol
 
-from pactmeter.counters.scaling import Part, combine
+from pactmeter.counters.scaling import Part, clocked_ns, combine
 from pactmeter.kernel.perf import GroupReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from pactmeter.counters.opening import Target
 
 Figures = tuple["Sequence[int] | None", "tuple[float, float] | None"]
 """The total of each column, and enabled and running seconds; None: not known."""
@@ -34,15 +36,15 @@ class Section(Protocol):
 
     Attributes:
         columns: Index of each column among those asked for.
-        leaders: Descriptor of each group leader, by target (a thread or CPU).
+        leaders: Descriptor of each group leader, by target (a thread, a CPU, or one on the other).
         stale: How often a group could not be read and its last good reading stood in.
     """
 
     columns: tuple[int, ...]
-    leaders: dict[int, list[int]]
+    leaders: dict[Target, list[int]]
     stale: int
 
-    def add(self, target: int, leader_fd: int, slots: Sequence[int | None]) -> None:
+    def add(self, target: Target, leader_fd: int, slots: Sequence[int | None]) -> None:
         """Add an open group; `slots` tells the column of each member, None for no column."""
 
     def read(self) -> Figures:
@@ -59,11 +61,16 @@ class AlwaysOn:
     All groups are read into one buffer and unpacked at once: this is read a hundred times a
     second. A read that fails leaves its part of the buffer as it was, which is the last good
     reading; a part never read says 0 members.
+
+    Where the groups are opened on single CPUs (`clocked`) their enabled time grows while a thread
+    runs elsewhere, and means nothing: then the first member is a clock, whose count is the time.
     """
 
-    def __init__(self, columns: Sequence[int]) -> None:
+    def __init__(self, columns: Sequence[int], *, clocked: bool = False) -> None:
         self.columns = tuple(columns)
-        self.leaders: dict[int, list[int]] = {}
+        self._clocked = clocked
+        self._places: list[int] = []
+        self.leaders: dict[Target, list[int]] = {}
         self.stale = 0
         self._stride = 0
         self._buffer = bytearray()
@@ -71,10 +78,12 @@ class AlwaysOn:
         self._unpack: Callable[[bytearray], tuple[int, ...]] = struct.Struct("").unpack
         self._words: tuple[int, ...] = ()
 
-    def add(self, target: int, leader_fd: int, slots: Sequence[int | None]) -> None:
-        """Add a target; all have the same members, in the order of the columns."""
+    def add(self, target: Target, leader_fd: int, slots: Sequence[int | None]) -> None:
+        """Add a target; all have the same members."""
         self.leaders[target] = [leader_fd]
-        self._stride = _HEADER + len(slots)
+        words = 2 if self._clocked else 1  # of a member: its count, and where it is sampled its id
+        self._places = [words * slots.index(number) for number in range(len(self.columns))]
+        self._stride = _HEADER + words * len(slots)
         self._views.clear()
 
     def _lay_out(self) -> None:
@@ -104,7 +113,10 @@ class AlwaysOn:
         self._words = words = self._unpack(self._buffer)
         if not words or 0 in words[::stride]:
             return None, None
-        totals = [sum(words[_HEADER + slot :: stride]) for slot in range(len(self.columns))]
+        totals = [sum(words[_HEADER + place :: stride]) for place in self._places]
+        if self._clocked:
+            ran_s = sum(words[_HEADER::stride]) / 1e9
+            return totals, (ran_s, ran_s)
         return totals, (sum(words[1::stride]) / 1e9, sum(words[2::stride]) / 1e9)
 
     def _again(self, fd: int, view: list[memoryview]) -> None:
@@ -117,9 +129,10 @@ class AlwaysOn:
                     raise
         self.stale += 1
 
-    def enabled_ns(self) -> dict[int, int]:
+    def enabled_ns(self) -> dict[Target, int]:
         """Return the enabled time of each target at the last reading."""
-        return dict(zip(self.leaders, self._words[1 :: self._stride or 1], strict=False))
+        place = _HEADER if self._clocked else 1
+        return dict(zip(self.leaders, self._words[place :: self._stride or 1], strict=False))
 
 
 class Pool:
@@ -129,14 +142,16 @@ class Pool:
     their counts and running times add up.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, clocked: bool = False) -> None:
         self._width = width
+        self._clocked = clocked
         self._groups: list[tuple[GroupReader, Sequence[int | None]]] = []
         self.part: Part | None = None
 
     def add(self, leader_fd: int, slots: Sequence[int | None]) -> None:
         """Add an open group."""
-        self._groups.append((GroupReader(leader_fd, len(slots)), slots))
+        reader = GroupReader(leader_fd, len(slots), ids=self._clocked)
+        self._groups.append((reader, slots))
 
     def refresh(self, reference_ns: int) -> bool:
         """Read the groups; return False where the last reading still stands."""
@@ -151,6 +166,8 @@ class Pool:
             for slot, count in zip(slots, reading[_HEADER:], strict=True):
                 if slot is not None:
                     counts[slot] += count
+        if self._clocked:
+            enabled_ns = clocked_ns(running_ns, reference_ns)
         # The reference is kept with the counts: a stale count must not be scaled by a fresh time.
         self.part = Part(counts, enabled_ns, running_ns, reference_ns)
         return True
@@ -162,20 +179,25 @@ class Shared:
     Attributes:
         reference: Always-on events of the same targets, read before this section.
         scaled: Whether counts are scaled for the time the group was rotated out.
+        clocked: Whether its own enabled time means nothing, see `AlwaysOn`.
     """
 
-    def __init__(self, columns: Sequence[int], *, scaled: bool = True) -> None:
+    def __init__(
+        self, columns: Sequence[int], *, scaled: bool = True, clocked: bool = False
+    ) -> None:
         self.columns = tuple(columns)
-        self.leaders: dict[int, list[int]] = {}
+        self.clocked = clocked
+        self.leaders: dict[Target, list[int]] = {}
         self.stale = 0
         self.scaled = scaled
         self.reference: AlwaysOn | None = None
-        self._pools: dict[int, Pool] = {}
+        self._pools: dict[Target, Pool] = {}
 
-    def add(self, target: int, leader_fd: int, slots: Sequence[int | None]) -> None:
+    def add(self, target: Target, leader_fd: int, slots: Sequence[int | None]) -> None:
         """Add a group of a target."""
         self.leaders.setdefault(target, []).append(leader_fd)
-        self._pools.setdefault(target, Pool(len(self.columns))).add(leader_fd, slots)
+        pool = self._pools.setdefault(target, Pool(len(self.columns), clocked=self.clocked))
+        pool.add(leader_fd, slots)
 
     def read(self) -> Figures:
         """Return totals and times."""

@@ -43,9 +43,19 @@ def whole_ns(enabled_ns: int, running_ns: int, reference_ns: int) -> int:
     count is taken as it is, exactly.
     """
     whole = max(enabled_ns, reference_ns, running_ns)
-    if running_ns >= enabled_ns and whole - running_ns <= _SLACK_NS + whole // _SLACK_SHARE:
+    if running_ns >= enabled_ns and _about(running_ns, whole):
         return running_ns
     return whole
+
+
+def clocked_ns(running_ns: int, reference_ns: int) -> int:
+    """Return the enabled time of a group that is known by the reference's clock alone, in ns."""
+    whole = max(running_ns, reference_ns)
+    return running_ns if _about(running_ns, whole) else whole
+
+
+def _about(running_ns: int, whole_ns: int) -> bool:
+    return whole_ns - running_ns <= _SLACK_NS + whole_ns // _SLACK_SHARE
 
 
 def combine(parts: Sequence[Part]) -> Scaled:

@@ -1,4 +1,4 @@
-"""perf_event_open(2): the attribute structure, the system call, its ioctls and group reads.
+"""perf_event_open(2): the attribute structures, the system call, its ioctls and group reads.
 
 Only what PACT uses is named. The structure is the kernel's VER8 (136 bytes); a kernel that knows
 less accepts it as long as the tail it does not know is zero.
@@ -12,6 +12,7 @@ import fcntl
 import os
 import platform
 import struct
+import sys
 
 TYPE_HARDWARE, TYPE_SOFTWARE, TYPE_TRACEPOINT, TYPE_HW_CACHE, TYPE_RAW = range(5)
 
@@ -28,6 +29,21 @@ FLAG_INHERIT = 1 << 1
 FLAG_EXCLUDE_USER = 1 << 4
 FLAG_EXCLUDE_KERNEL = 1 << 5
 FLAG_EXCLUDE_HV = 1 << 6
+FLAG_INHERIT_STAT = 1 << 11
+FLAG_WATERMARK = 1 << 14
+FLAG_SAMPLE_ID_ALL = 1 << 18
+FLAG_USE_CLOCKID = 1 << 25
+
+SAMPLE_TID = 1 << 1
+SAMPLE_TIME = 1 << 2
+SAMPLE_READ = 1 << 4
+SAMPLE_GROUP = SAMPLE_TID | SAMPLE_TIME | SAMPLE_READ
+"""What `pactmeter.counters.records` parses."""
+
+RECORD_LOST = 2
+RECORD_THROTTLE = 5
+RECORD_READ = 8
+RECORD_SAMPLE = 9
 
 FORMAT_TOTAL_TIME_ENABLED = 1 << 0
 FORMAT_TOTAL_TIME_RUNNING = 1 << 1
@@ -41,6 +57,10 @@ OPEN_CLOEXEC = 1 << 3
 
 IOC_ENABLE = 0x2400
 IOC_DISABLE = 0x2401
+IOC_SET_OUTPUT = 0x2405
+IOC_ID = 0x80082407
+
+_CLOCK_MONOTONIC = 1
 
 _SYSCALL_NUMBERS = {"x86_64": 298, "aarch64": 241}
 
@@ -90,6 +110,39 @@ def counting_attr(
     )
 
 
+def sampling_attr(
+    event_type: int,
+    config: int,
+    *,
+    config1: int = 0,
+    config2: int = 0,
+    flags: int = 0,
+    period: int = 0,
+    wakeup_bytes: int = 0,
+) -> Attr:
+    """Return an attribute whose samples hold the whole group, on CLOCK_MONOTONIC.
+
+    Args:
+        event_type: As of `counting_attr`, with `config`, `config1`, `config2` and `flags`.
+        config: What to count.
+        config1: More of it.
+        config2: More of it.
+        flags: Flags beside those of sampling.
+        period: Counts between two samples (of a clock: ns); 0 for a member that only counts.
+        wakeup_bytes: How full its ring must be for a poll(2) to return.
+    """
+    attr = counting_attr(event_type, config, config1=config1, config2=config2, flags=flags)
+    attr.flags |= FLAG_SAMPLE_ID_ALL | FLAG_USE_CLOCKID
+    attr.clockid = _CLOCK_MONOTONIC
+    attr.sample_type = SAMPLE_GROUP
+    attr.read_format |= FORMAT_ID
+    attr.sample_period = period
+    if wakeup_bytes:
+        attr.flags |= FLAG_WATERMARK
+        attr.wakeup_events = wakeup_bytes  # the same word as ``wakeup_watermark``
+    return attr
+
+
 def open_event(attr: Attr, *, pid: int, cpu: int, group_fd: int = -1, flags: int = 0) -> int:
     """Open one event and return its descriptor, which is always close-on-exec.
 
@@ -121,13 +174,26 @@ def disable(leader_fd: int) -> None:
     fcntl.ioctl(leader_fd, IOC_DISABLE, 0)
 
 
+def redirect(fd: int, ring_fd: int) -> None:
+    """Let an event write its records into the ring of another on the same CPU."""
+    fcntl.ioctl(fd, IOC_SET_OUTPUT, ring_fd)
+
+
+def event_id(fd: int) -> int:
+    """Return the number by which records name this event and those inherited from it."""
+    buffer = bytearray(8)
+    fcntl.ioctl(fd, IOC_ID, buffer)
+    return int.from_bytes(buffer, sys.byteorder)
+
+
 class GroupReader:
     """Reads one group into a buffer allocated once: one system call and one unpack a reading."""
 
     __slots__ = ("_buffers", "_unpack", "fd", "size")
 
-    def __init__(self, leader_fd: int, members: int) -> None:
-        layout = struct.Struct(f"={3 + members}Q")
+    def __init__(self, leader_fd: int, members: int, *, ids: bool = False) -> None:
+        # with FORMAT_ID, as of what samples, each count is followed by the id of its event
+        layout = struct.Struct(f"=3Q{'Q8x' * members}" if ids else f"={3 + members}Q")
         self.fd = leader_fd
         self.size = layout.size
         self._buffers = [bytearray(layout.size)]

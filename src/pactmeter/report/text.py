@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pactmeter.analysis.run import RecordedRun
 
 
+_MOST_REGIONS = 40
+"""Lines of a table for people; a program reads them all from JSON."""
+
+
 def render(run: RecordedRun, summary: dict[str, Any], footprint: Footprint | None = None) -> str:
     """Return the summary's lines."""
     lines = [_first_line(summary), _headline(run, summary)]
@@ -115,6 +119,35 @@ def _counters(summary: dict[str, Any]) -> list[str]:
         told = [f"{', '.join(names)} ({why})" for why, names in absent.items()]
         lines.append(f"absent    {'; '.join(told)}")
     return lines
+
+
+def regions_table(regions: list[dict[str, Any]]) -> str:
+    """Return the regions as a table, and below it why a figure is not there."""
+    if not regions:
+        return "regions   none was marked: with pactmeter.region(name): ..."
+    channels, events = list(regions[0]["energy"]), list(regions[0]["counters"])
+    rows = [["region", "count", "total", "mean", *channels, *events]]
+    refused: dict[str, str] = {}
+    for region in regions[:_MOST_REGIONS]:
+        index = region.get("index")
+        name = region["name"] if index is None else f"{region['name']} {index}"
+        duration, mean = (f"{region[key]:.3f} s" for key in ("duration_s", "mean_s"))
+        rows.append([name, str(region["count"]), duration, mean])
+        for channel in channels:
+            found = region["energy"][channel]
+            if "refused" in found:
+                refused.setdefault(f"{name}, {channel}", found["refused"])
+            rows[-1].append("-" if "refused" in found else energy_text(found))
+        rows[-1] += ["-" if (n := region["counters"][e]) is None else str(n) for e in events]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    if len(regions) > _MOST_REGIONS:
+        lines.append(f"and {len(regions) - _MOST_REGIONS} more (--json has all)")
+    whys: dict[str, list[str]] = {}
+    for what, why in refused.items():
+        whys.setdefault(why, []).append(what)
+    lines += [f"no figure for {'; '.join(what)}: {why}" for why, what in whys.items()]
+    return "\n".join(lines)
 
 
 def _verdict(summary: dict[str, Any]) -> str:

@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.clock import ClockPair
 from pactmeter.config.run import RunConfig
-from pactmeter.counters.groups import open_counters
+from pactmeter.counters.backends import open_counters
+from pactmeter.counters.proc import MIN_PERIOD_S, ProcCounters
 from pactmeter.errors import PactError
 from pactmeter.kernel.process import open_pidfd, raise_priority, set_name
-from pactmeter.sampling.counting import Counting
 from pactmeter.sampling.link import Link
+from pactmeter.sampling.polled import PolledCounting
 from pactmeter.sampling.polling import POLL_PERIOD_S
 from pactmeter.sampling.power import Power
 from pactmeter.sampling.record import Record, about_host
+from pactmeter.sampling.sampled import SampledCounting
 from pactmeter.sampling.sampler import Sampler
 from pactmeter.sensors.base import Request
 from pactmeter.sensors.registry import discover_all
 
 if TYPE_CHECKING:
-    from pactmeter.counters.groups import Counters
+    from pactmeter.counters.backends import AnyCounters
+    from pactmeter.sampling.counting import Counting
     from pactmeter.sampling.link import Message
     from pactmeter.sensors.base import Device
 
@@ -83,6 +86,8 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         pid=target,
         scope=config.scope,
         exclude_pids=[os.getpid(), *message.get("exclude_pids", [])],
+        backend=config.counter_backend,
+        period_s=config.perf_measure_period_s,
     )
     try:
         request = Request(psu=config.psu, rails=config.rails, estimate_cpu=config.estimate_cpu)
@@ -98,7 +103,7 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         counters.close()
         raise
     power = Power(devices, min(POLL_PERIOD_S, config.measure_period_s))
-    counting = Counting(counters, config.perf_measure_period_s)
+    counting = _counting(counters, config.perf_measure_period_s)
     problems += _event_problems(config, counters)
     if not devices and not counting.anything and sampled_by is None:
         problems.append("no power source and no event could be opened: pactmeter doctor says why")
@@ -109,6 +114,8 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
             "file": str(record.files.power),
             "priority": priority,
             "poll_period_s": min(POLL_PERIOD_S, config.measure_period_s),
+            "counter_backend": counters.backend,
+            "counter_backend_why": counters.why,
             "rank": message.get("rank"),
             "devices_sampled_by": sampled_by,
         },
@@ -165,7 +172,14 @@ def _open(devices: list[Device], *, must_psu: bool) -> tuple[list[Device], list[
     return opened, refused
 
 
-def _event_problems(config: RunConfig, counters: Counters) -> list[str]:
+def _counting(counters: AnyCounters, period_s: float) -> Counting:
+    if isinstance(counters, ProcCounters):
+        return PolledCounting(counters, max(period_s, MIN_PERIOD_S))
+    way = SampledCounting if counters.backend == "ring" else PolledCounting
+    return way(counters, period_s)
+
+
+def _event_problems(config: RunConfig, counters: AnyCounters) -> list[str]:
     """Events, or a scope, asked for by name that are known, but not to be had here."""
     if not config.events_asked and config.scope == "tree":
         return []

@@ -1,45 +1,43 @@
-"""The counters' own thread: reads all events every `perf_measure_period`, waits for no device."""
+"""Counters over the calls of a run: totals at every edge, rows of power, bins of counters."""
 
 from __future__ import annotations
 
 import threading
-import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from pactmeter.clock import Ticker, now_s
-from pactmeter.kernel.process import tighten_timer_slack
+from pactmeter.clock import now_s
 
 if TYPE_CHECKING:
-    from pactmeter.counters.groups import Counters, Sample
+    from collections.abc import Sequence
+
+    from pactmeter.counters.backends import AnyCounters
+    from pactmeter.counters.groups import Sample
     from pactmeter.store.table import Cell
 
 
-_LONGEST_SLEEP_S = 0.1
-"""A call that ends, or another that begins, is noticed within this time."""
-
-
-class Counting:
-    """Reads counters on a grid while a call goes on, and at once when told so.
+class Counting(ABC):
+    """What both ways of filling bins share.
 
     Every reading goes through one lock, so the rows of counters and the rows of power are made of
     the same cumulative readings and their sums agree to the unit.
     """
 
-    def __init__(self, counters: Counters, period_s: float) -> None:
+    def __init__(self, counters: AnyCounters, period_s: float) -> None:
         self._counters = counters
         self._period_s = period_s
         self._lock = threading.Lock()
-        self._running = threading.Event()
         self._closed = threading.Event()
-        self._ticks: list[tuple[Sample, Sample]] = []
         self.problem: str | None = None
         """Why counters could not be read, the last time that happened."""
         self._zero_s = 0.0
-        self._ticker = Ticker(period_s, 0.0)
         self._last = counters.read()
         self._first = self._row_last = self._last
         self._times = [[0.0, 0.0] for _ in counters.groups]
         self._thread: threading.Thread | None = None
+
+    def _run(self) -> None:
+        """Start the thread, if there is anything to count."""
         if self.anything:
             self._thread = threading.Thread(target=self._work, name="counters", daemon=True)
             self._thread.start()
@@ -50,9 +48,14 @@ class Counting:
         return any(total is not None for total in self._last.totals)
 
     @property
-    def stale_reads(self) -> int:
-        """How often the kernel gave no reading of a group, and the last one stood in."""
-        return self._counters.stale_reads
+    def resting(self) -> bool:
+        """Whether all bins of the calls that have ended are made."""
+        return True
+
+    @property
+    def health(self) -> dict[str, int]:
+        """What befell the counters, for the manifest."""
+        return {"stale_counter_reads": self._counters.stale_reads}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -60,31 +63,31 @@ class Counting:
         running = tuple(f"{group}_running" for group in self._counters.groups)
         return ("start_s", "dt_s", *self._counters.columns, *running)
 
+    @abstractmethod
     def begin(self) -> float:
         """Read the opening edge; return its time."""
-        with self._lock:
-            self._first = self._last = self._row_last = self._read()
-            return self._last.time_s
 
+    @abstractmethod
     def start(self, start_s: float, zero_s: float) -> None:
-        """Let the thread tick from now on."""
-        with self._lock:
-            self._zero_s = zero_s
-            self._ticker = Ticker(self._period_s, start_s)
-            self._running.set()
+        """Make bins from now on, counted in seconds since ``zero_s``."""
 
+    @abstractmethod
     def end(self) -> float:
-        """Read the closing edge and rest; return its time."""
+        """Read the closing edge; return its time."""
+
+    @abstractmethod
+    def lines(self) -> list[str]:
+        """Return the table's lines since the last time."""
+
+    @abstractmethod
+    def _work(self) -> None: ...
+
+    def row(self, *, fresh: bool) -> list[Cell]:
+        """Return the events' deltas since the last row; ``fresh`` reads them now."""
         with self._lock:
-            self._running.clear()
-            self._tick()
-            for sums, old, new in zip(
-                self._times, self._first.times, self._last.times, strict=True
-            ):
-                if old is not None and new is not None:
-                    sums[0] += new[0] - old[0]
-                    sums[1] += new[1] - old[1]
-            return self._last.time_s
+            sample = self._read() if fresh else self._last
+            before, self._row_last = self._row_last, known(self._row_last, sample)
+        return list(deltas(before, sample))
 
     @property
     def running_shares(self) -> dict[str, float | None]:
@@ -96,43 +99,16 @@ class Counting:
             )
         }
 
-    def row(self, *, fresh: bool) -> list[Cell]:
-        """Return the events' deltas since the last row; ``fresh`` reads them now."""
-        with self._lock:
-            sample = self._read() if fresh else self._last
-            before, self._row_last = self._row_last, sample
-        return list(_deltas(before, sample))
-
-    def lines(self) -> list[str]:
-        """Return the table's lines since the last time.
-
-        A tick only keeps its reading; it is put into words here, once a second, because what a
-        tick costs is paid by whoever it interrupts.
-        """
-        with self._lock:
-            ticks, self._ticks = self._ticks, []
-        return [_line(before, after, self._zero_s) for before, after in ticks]
-
     def close(self) -> None:
         """Stop the thread and close the counters."""
         self._closed.set()
-        self._running.set()
+        self._wake()
         if self._thread is not None:
             self._thread.join(1.0)
         self._counters.close()
 
-    def _work(self) -> None:
-        tighten_timer_slack()
-        while not self._closed.is_set():
-            self._running.wait()
-            wait_s = self._ticker.due_s - now_s()
-            if wait_s > 0:
-                time.sleep(min(wait_s, _LONGEST_SLEEP_S))
-            with self._lock:
-                wanted = self._running.is_set() and not self._closed.is_set()
-                if wanted and now_s() >= self._ticker.due_s:  # else an edge came in between
-                    self._tick()
-                    self._ticker.advance(self._last.time_s)
+    @abstractmethod
+    def _wake(self) -> None: ...
 
     def _read(self) -> Sample:
         """Read the counters; where that fails the last reading stands, and the failure is told."""
@@ -142,32 +118,50 @@ class Counting:
             self.problem = f"counters could not be read: {error.strerror or error}"
             return self._last._replace(time_s=now_s())
 
-    def _tick(self) -> None:
-        before, self._last = self._last, self._read()
-        self._ticks.append((before, self._last))
+    def _add_times(self) -> None:
+        """Add the times of the call that ends with the last reading."""
+        for sums, old, new in zip(self._times, self._first.times, self._last.times, strict=True):
+            if old is not None and new is not None:
+                sums[0] += new[0] - old[0]
+                sums[1] += new[1] - old[1]
 
 
-def _line(before: Sample, after: Sample, zero_s: float) -> str:
-    cells = ["" if delta is None else str(delta) for delta in _deltas(before, after)]
-    times = [f"{before.time_s - zero_s:.6f}", f"{after.time_s - before.time_s:.6f}"]
-    return ",".join([*times, *cells, *_shares(before, after)]) + "\n"
+def line(start_s: float, length_s: float, counts: Sequence[int | None], shares: str) -> str:
+    r"""Return a line of the counters' table.
+
+    >>> line(1.5, 0.01, [3, None], ",1,1")
+    '1.500000,0.010000,3,,1,1\\n'
+    """
+    cells = ",".join(["" if count is None else str(count) for count in counts])
+    return f"{start_s:.6f},{length_s:.6f},{cells}{shares}\n"
 
 
-def _deltas(before: Sample, after: Sample) -> list[int | None]:
+def known(before: Sample, after: Sample) -> Sample:
+    """Return a reading with the totals of the one before where its own are not known.
+
+    A group that waits for the hardware is not known until its turn; then it tells of the time
+    since it was known last.
+    """
+    pairs = zip(before.totals, after.totals, strict=True)
+    return after._replace(totals=tuple([old if new is None else new for old, new in pairs]))
+
+
+def deltas(before: Sample, after: Sample) -> list[int | None]:
+    """Return what was counted between two readings; None where one of them is not known."""
     return [
         None if new is None or old is None else new - old
         for old, new in zip(before.totals, after.totals, strict=True)
     ]
 
 
-def _shares(before: Sample, after: Sample) -> list[str]:
-    """Running time over enabled time a group, between two readings; empty where not counted."""
-    shares = []
+def shares(before: Sample, after: Sample) -> str:
+    """Return running over enabled time a group as cells with a comma before; empty: not counted."""
+    cells = []
     for old, new in zip(before.times, after.times, strict=True):
         if old is None or new is None:
-            shares.append("")
+            cells.append(",")
             continue
         enabled_s, running_s = new[0] - old[0], new[1] - old[1]
         # a tree whose threads all slept was enabled for no time at all, and missed nothing
-        shares.append(f"{min(running_s / enabled_s, 1.0):.4g}" if enabled_s > 0 else "1")
-    return shares
+        cells.append(f",{min(running_s / enabled_s, 1.0):.4g}" if enabled_s > 0 else ",1")
+    return "".join(cells)

@@ -14,6 +14,7 @@ from pactmeter import __version__
 from pactmeter.clock import ClockPair, now_s
 from pactmeter.store.files import RunFiles, claim
 from pactmeter.store.manifest import SCHEMA, write_manifest
+from pactmeter.store.spool import SpoolReader
 from pactmeter.store.table import TableWriter
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 ROW_COLUMNS = ("due_s", "read_s", "late_s", "window_s")
 REGION_COLUMNS = ("start_s", "end_s", "name", "index", "tid")
 _MANIFEST_EVERY_S = 0.25
+_MARKS_AT_ONCE = 20_000
+"""Marks put into words at a time while the sampler has more to do: some 30 ms."""
+_MARKS_A_WRITE = 4_000
+"""So few that the longest names stay below what a table keeps for a full disk."""
 
 
 class Record:
@@ -36,6 +41,7 @@ class Record:
         self._power: TableWriter | None = None
         self._counters: TableWriter | None = None
         self._regions: TableWriter | None = None
+        self._marks = SpoolReader(None)
         self._manifest: dict[str, Any] = {}
         self._written_s = 0.0
         self._manifest_problem: str | None = None
@@ -49,11 +55,14 @@ class Record:
         self._power = TableWriter(self._lock_fd, [*ROW_COLUMNS, *power])
         self._counters = TableWriter.create(self.files.counters, counters)
         self._regions = TableWriter.create(self.files.regions, REGION_COLUMNS)
+        self._marks = SpoolReader.create()
+        folder = self._marks.folder
         self._manifest = {
             "schema": SCHEMA,
             "status": "running",
             "reason": None,
             "pactmeter": __version__,
+            "marks": None if folder is None else str(folder),
             **about,
         }
         self.write(force=True)
@@ -80,6 +89,28 @@ class Record:
         if self._regions is not None:
             self._regions.add_rows(rows)
 
+    def add_marks(self, zero_s: float | None, *, whole: bool = False, final: bool = False) -> bool:
+        """Append the regions that were marked, in this or other processes, since the last time.
+
+        Args:
+            zero_s: CLOCK_MONOTONIC at time 0 of the tables; None: it is not known yet.
+            whole: All of them, however many.
+            final: All of them, for the last time.
+
+        Returns:
+            Whether more are waiting.
+        """
+        if self._regions is None or zero_s is None:
+            return False
+        while True:
+            marks = self._marks.take(_MARKS_AT_ONCE, final=final)
+            for first in range(0, len(marks), _MARKS_A_WRITE):
+                part = marks[first : first + _MARKS_A_WRITE]
+                self._regions.add_text(mark.line(zero_s) for mark in part)
+            more = len(marks) >= _MARKS_AT_ONCE
+            if not more or not (whole or final):
+                return more
+
     def update(self, **values: Any) -> None:
         """Change the manifest; it reaches the disk with the next `write`."""
         self._manifest.update(values)
@@ -104,12 +135,15 @@ class Record:
             if table is not None and table.problem is not None:
                 lost = f"{table.lost_rows} were lost" if table.lost_rows else "none was lost"
                 told.append(f"{what} could not be written for a while ({table.problem}); {lost}")
+        if self._marks.lost:
+            told.append(f"{self._marks.lost} regions were lost: marked faster than taken in")
         if self._manifest_problem is not None:
             told.append(f"the manifest was not updated: {self._manifest_problem}")
         return told
 
     def close(self) -> None:
         """Close all files; the power file's lock goes last."""
+        self._marks.remove()
         for table in (self._counters, self._regions, self._power):
             if table is not None:
                 table.close()

@@ -146,6 +146,8 @@ class Sampler:
         self._power.begin(self._windows, start_s)
         self._counting.start(start_s, self._zero_s)
         self._window = _Window(Ticker(self._config.measure_period_s, start_s), row_from_s=start_s)
+        if self._windows == 1:  # who reads after a crash must know when time began
+            self._record.write(force=True)
 
     def _end(self, end_s: float, *, synced: bool, seq: int) -> None:
         window = self._window
@@ -196,7 +198,8 @@ class Sampler:
                 self._dirty = False
             return
         if window.end_s is not None:
-            if self._power.resting or now >= window.tail_until_s:
+            rested = self._power.resting and self._counting.resting
+            if rested or now >= window.tail_until_s:
                 self._finish()
             return
         if window.read_s is None and now >= window.ticker.due_s:
@@ -235,6 +238,8 @@ class Sampler:
         self._flush_s = now_s()
         regions, self._regions = self._regions, []
         self._record.add_regions(regions)
+        if self._record.add_marks(self._zero_s):
+            self._flush_s -= 0.9 * FLUSH_S  # more are waiting, and their memory is bounded
         self._record.add_counters(self._counting.lines())
 
     def _finish(self) -> None:
@@ -247,6 +252,7 @@ class Sampler:
         end_s = max(window.end_s or 0.0, window.row_from_s)
         self._write_row(window, end_s, end_s, window.events or [], final=True)
         self._window = None
+        self._record.add_marks(self._zero_s, whole=True)
         self._update()
         self._dirty = True
         self._synchronize()
@@ -283,7 +289,7 @@ class Sampler:
                 "rows": self._record.rows,
                 "late_rows": self._late_rows,
                 "latest_s": round(self._latest_s, 6),
-                "stale_counter_reads": self._counting.stale_reads,
+                **self._counting.health,
             },
         )
 
@@ -304,6 +310,7 @@ class Sampler:
             reason = f"the process was killed, replaced or left by os._exit {inside}"
         elif not self._power.columns and not self._counting.anything:
             status, reason = "failed", "neither a power source nor an event could be opened"
+        self._record.add_marks(self._zero_s, final=True)
         start = self._record.clock_start
         self._record.update(
             status=status,

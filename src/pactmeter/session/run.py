@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.config import ranks
 from pactmeter.errors import ConfigError, DeviceError, PactError
 from pactmeter.sampling.launch import SamplerProcess
-from pactmeter.session import cuda
+from pactmeter.session import cuda, regions
 from pactmeter.store.files import RunFiles, short_path
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class Run:
         if edge:
             self._synchronize()
         self._sampler.enter(call.index, name, threading.get_native_id(), edge=edge)
+        if edge:
+            regions.call_opened(self._sampler.ready["file"])
 
     def leave(self, call: Call) -> None:
         """Close a call. Adds no exception of its own: the function's outcome is the function's."""
@@ -142,8 +144,11 @@ class Run:
                 synced = self._synchronize()
         finally:  # also where Ctrl-C ends the wait for the GPU
             sampler.leave(call.index, edge=edge, synced=synced)
+            if edge:
+                regions.call_closed(sampler.ready["file"])
         if not sampler.alive and not self._told_death:
             self._told_death = True
+            regions.run_closed(sampler.ready["file"])
             words = sampler.last_words()
             why = f" ({words})" if words else ""
             held = f"{self.files.power} holds what was recorded until then"
@@ -166,6 +171,7 @@ class Run:
             self._given_up = True
             was_alive = sampler.alive
             self._config = replace(self._config, file=sampler.ready["file"])
+            regions.run_closed(sampler.ready["file"])
             report = sampler.stop(reason)
             if report is None and was_alive and not self._told_death:
                 self._tell(f"PACT: the sampler did not report; see {self._config.file}")
@@ -212,8 +218,8 @@ class Run:
         if ready["file"] != ready["wanted"]:
             wanted, file = short_path(ready["wanted"]), short_path(ready["file"])
             who = "another run is writing"
-            if os.environ.get("PACTMETER_RUN") == ready["wanted"]:
-                who = "`pactmeter run`, which measures this program, is writing"
+            if regions.inherited() == ready["wanted"]:
+                who = "the run that measures this program from outside is writing"
             self._tell(f"PACT: {who} {wanted}; this run is in {file}")
         for text in ready["warnings"]:
             self._tell(f"PACT: {text}")

@@ -1,0 +1,108 @@
+"""CPU time of a fixed piece of work with and without a sampler, in interleaved short runs."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from benchmarks import common
+from benchmarks.counters_tools import NO_PERF, Bench, pact, perf_record, run, said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BOUND = 0.01
+WORK_CPU_S = 1.6
+"""About so much CPU time a run: some 0.8 s on two cores."""
+ROUNDS = 3
+"""At most so many times the runs that were asked for, as long as they do not tell."""
+
+
+def table(bench: Bench) -> common.Table:
+    """Measure, and return the table."""
+    made = common.Table("Slow-down: CPU time of the target, over that without a sampler")
+    units = _calibrate(bench)
+    pairs, triples = (8, 4) if bench.quick else (40, 10)
+    _coarse(made, bench, units, pairs)
+    _fine(made, bench, units, triples)
+    made.notes.append(
+        f"Four threads, {units} units of work each: CLOCK_PROCESS_CPUTIME_ID of the target itself,"
+        " and so without the start of the sampler. The order turns from one set to the next."
+    )
+    return made
+
+
+def _calibrate(bench: Bench) -> int:
+    trial = 30
+    with bench.scratch() as folder:
+        costs_s = [said(run(bench.words("work", trial), folder))["cpu_s"] for _ in range(3)]
+    return max(10, round(trial * WORK_CPU_S / min(costs_s)))
+
+
+def _sets(bench: Bench, ways: dict[str, Callable[[], list[str]]], count: int, first: int) -> list:
+    """Run each way once a set, each set in the order opposite to the one before."""
+    sets = []
+    for turn in range(first, first + count):
+        order = list(ways) if turn % 2 else list(reversed(ways))
+        costs_s = {}
+        for way in order:
+            with bench.scratch() as folder:
+                costs_s[way] = said(run(ways[way](), folder))["cpu_s"]
+        sets.append(costs_s)
+    return sets
+
+
+def _coarse(made, bench: Bench, units: int, pairs: int) -> None:
+    words = bench.words("work", units)
+    ways = {"bare": lambda: words, "PACT": lambda: pact(bench, 0.01, words)}
+    sets: list[dict[str, float]] = []
+    for _ in range(ROUNDS):
+        sets += _sets(bench, ways, pairs, len(sets))
+        ratios = [one["PACT"] / one["bare"] - 1 for one in sets]
+        mean, low, high = common.mean_interval(ratios)
+        common.say(f"counters: slow-down at 10 ms: {low:+.2%} to {high:+.2%}, {len(sets)} pairs")
+        if (-low <= BOUND and high <= BOUND) or low > BOUND or high < -BOUND or bench.quick:
+            break
+    middle, middle_low, middle_high = common.median_interval(ratios)
+    made.add(
+        "PACT at 10 ms",
+        f"mean {mean:+.2%}, 95 % interval {low:+.2%} to {high:+.2%} (median {middle:+.2%},"
+        f" {middle_low:+.2%} to {middle_high:+.2%}; n = {len(ratios)} pairs)",
+        f"mean's interval within {BOUND:.0%} of none",
+        held=max(-low, high) <= BOUND,
+    )
+
+
+def _fine(made, bench: Bench, units: int, triples: int) -> None:
+    words = bench.words("work", units)
+    ways = {"bare": lambda: words, "PACT": lambda: pact(bench, 0.001, words)}
+    if bench.has_perf:
+        ways["record"] = lambda: perf_record(0.001, words)
+    sets: list[dict[str, float]] = []
+    for _ in range(ROUNDS):
+        sets += _sets(bench, ways, triples, len(sets))
+        medians, between = {}, (0.0, 0.0, 0.0)
+        for way in list(ways)[1:]:
+            medians[way] = statistics.median(one[way] / one["bare"] - 1 for one in sets)
+        if not bench.has_perf:
+            break
+        between = common.median_interval([one["PACT"] / one["record"] - 1 for one in sets])
+        common.say(f"counters: slow-down at 1 ms: {medians}, {len(sets)} triples")
+        # more, as long as it is over and noise may be all there is between the two
+        if medians["PACT"] <= medians["record"] or between[1] > 0 or bench.quick:
+            break
+    held = medians["PACT"] <= medians["record"] if bench.has_perf else NO_PERF
+    beyond = ""
+    if bench.has_perf:
+        beyond = (
+            f"; over `perf record`, run by run: median {between[0]:+.2%},"
+            f" 95 % interval {between[1]:+.2%} to {between[2]:+.2%}"
+        )
+    made.add(
+        "PACT at 1 ms",
+        f"median {medians['PACT']:+.2%} (n = {len(sets)} triples{beyond})",
+        "median at most that of `perf record -c 1000000 -e cpu-clock`",
+        held=held,
+    )
+    beside = f"median {medians['record']:+.2%}" if bench.has_perf else NO_PERF
+    made.add("beside: `perf record` at 1 ms", beside)

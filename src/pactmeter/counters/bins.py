@@ -1,0 +1,178 @@
+"""Spans of events and exact totals become bins: whole numbers whose sum is the total.
+
+The totals are what group reads said at certain moments; the spans, from samples, tell when between
+two such moments the events took place. What no sample tells of (the last moments of a thread, a
+group that had to share the hardware) is what the totals have beyond the spans.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pactmeter.counters.records import Span
+
+
+class Bin(NamedTuple):
+    """One bin; a count is None where its total is not known."""
+
+    start_ns: int
+    length_ns: int
+    counts: tuple[int | None, ...]
+
+
+class Bins:
+    """The bins of one window, filled from one reading of the totals to the next."""
+
+    def __init__(
+        self, start_ns: int, period_ns: int, totals: Sequence[int | None], shared: Sequence[bool]
+    ) -> None:
+        """Begin a window.
+
+        Args:
+            start_ns: Where the first bin begins, and the moment of `totals`.
+            period_ns: Length of a bin; the last one may be shorter.
+            totals: Counts so far, one a column; None: not known.
+            shared: Of each column whether its spans tell of a part of the time only (a group that
+                shares the hardware): then the rest is taken to lie as they do, else evenly.
+        """
+        self._zero_ns = self._at_ns = start_ns
+        self._period_ns = period_ns
+        self._totals = tuple(totals)
+        self._shared = shared
+        self._begun: tuple[int | None, ...] = (0,) * len(self._totals)
+        """What was counted in the bin that is not over yet."""
+
+    def fill(
+        self, at_ns: int, totals: Sequence[int | None], spans: Iterable[Span], *, last: bool = False
+    ) -> tuple[list[Bin], list[Span]]:
+        """Lay out what was counted since the totals before.
+
+        Args:
+            at_ns: The moment of the totals, not before the last one.
+            totals: The counts then; a known one is not smaller than before.
+            spans: What samples tell of the time since the last moment.
+            last: Whether the window ends here, so that the bin begun is over too.
+
+        Returns:
+            The bins that are over, and what spans tell of the time after `at_ns`.
+        """
+        period_ns, from_ns = self._period_ns, self._at_ns
+        first = (from_ns - self._zero_ns) // period_ns
+        zero_ns = self._zero_ns + first * period_ns
+        width = max(1, -(-(at_ns - zero_ns) // period_ns))
+        seen = [[0.0] * width for _ in totals]
+        later = self._lay_out(spans, seen, zero_ns, at_ns)
+
+        edges_ns = [from_ns, *range(zero_ns + period_ns, at_ns, period_ns), at_ns]
+        lengths_ns = [after - before for before, after in pairwise(edges_ns)]
+        known = zip(seen, self._totals, totals, self._shared, strict=True)
+        columns = [
+            [None] * width
+            if old is None or new is None
+            else _whole(parts, max(new - old, 0), lengths_ns, in_proportion=shared)
+            for parts, old, new, shared in known
+        ]
+        columns = [
+            [None if begun is None or cells[0] is None else begun + cells[0], *cells[1:]]
+            for begun, cells in zip(self._begun, columns, strict=True)
+        ]
+        rows = list(zip(*columns, strict=True)) if columns else [()] * width
+        bins = []
+        for number, counts in enumerate(rows):
+            start_ns = zero_ns + number * period_ns
+            end_ns = min(start_ns + period_ns, at_ns)
+            if end_ns - start_ns == period_ns or (last and end_ns > start_ns):
+                bins.append(Bin(start_ns, end_ns - start_ns, counts))
+        over = len(bins) == width
+        self._begun = (0,) * len(self._totals) if over else rows[-1]
+        self._at_ns = at_ns
+        self._totals = tuple(
+            old if new is None else new for old, new in zip(self._totals, totals, strict=True)
+        )
+        return bins, later
+
+    def _lay_out(
+        self, spans: Iterable[Span], seen: Sequence[list[float]], zero_ns: int, at_ns: int
+    ) -> list[Span]:
+        """Add spans to the bins from `zero_ns` on; return what lies after `at_ns`.
+
+        What lies before the last totals has been laid out already.
+        """
+        from_ns, period_ns = self._at_ns, self._period_ns
+        later: list[Span] = []
+        for span in spans:
+            if span[1] > at_ns or span[0] < from_ns:
+                until, after = _cut(span, at_ns)
+                if after:
+                    later.append(after)
+                between = _cut(until, from_ns)[1] if until else None
+                if not between:
+                    continue
+                span = between
+            start_ns, end_ns, slots, counts, before, share = span
+            begin = (start_ns - zero_ns) // period_ns
+            end = (end_ns - zero_ns - 1) // period_ns
+            first = 1.0
+            if begin < end:
+                first = (zero_ns + (begin + 1) * period_ns - start_ns) / (end_ns - start_ns)
+            elif end < 0:
+                end = 0
+            for column, slot in slots:
+                count = counts[slot] - before[slot]
+                if not count:
+                    continue
+                parts = seen[column]
+                if begin >= end:
+                    parts[end] += count * share
+                    continue
+                events = count * share
+                parts[begin] += events * first
+                if begin + 1 == end:
+                    parts[end] += events - events * first
+                    continue
+                rate_per_ns = events / (end_ns - start_ns)
+                for number in range(begin + 1, end):
+                    parts[number] += rate_per_ns * period_ns
+                parts[end] += rate_per_ns * (end_ns - zero_ns - end * period_ns)
+        return later
+
+
+def _cut(span: Span, at_ns: int) -> tuple[Span | None, Span | None]:
+    """Return what of a span lies before a moment, and what after it."""
+    start_ns, end_ns, slots, counts, before, share = span
+    if end_ns <= at_ns:
+        return span, None
+    if start_ns >= at_ns:
+        return None, span
+    later = share * (end_ns - at_ns) / (end_ns - start_ns)
+    return (
+        (start_ns, at_ns, slots, counts, before, share - later),
+        (at_ns, end_ns, slots, counts, before, later),
+    )
+
+
+def _whole(
+    parts: Sequence[float], total: int, lengths_ns: Sequence[int], *, in_proportion: bool
+) -> list[int | None]:
+    """Return whole numbers that follow the parts and whose sum is the total."""
+    seen = sum(parts)
+    if not total:
+        return [0] * len(parts)
+    factor, even = 1.0, 0.0
+    if seen > total or (in_proportion and seen > 0):
+        factor = total / seen
+    else:
+        even = (total - seen) / (sum(lengths_ns) or 1)
+    counts: list[int | None] = []
+    sofar, given = 0.0, 0
+    for part, length_ns in zip(parts, lengths_ns, strict=True):
+        sofar += part * factor + even * length_ns
+        rounded = min(round(sofar), total)
+        counts.append(rounded - given)
+        given = rounded
+    counts[-1] = (counts[-1] or 0) + total - given
+    return counts

@@ -1,0 +1,192 @@
+"""Bins of counters where the kernel takes the samples: its rings are emptied now and then."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pactmeter.clock import now_s
+from pactmeter.counters.bins import Bins
+from pactmeter.sampling.counting import Counting, line, shares
+
+if TYPE_CHECKING:
+    from pactmeter.counters.groups import Counters, Sample
+    from pactmeter.counters.records import Span
+    from pactmeter.store.table import Cell
+
+_READ_EVERY_S = 1.0
+"""Totals are read so often at least, and bins made until then; rows of power read them too."""
+_SETTLE_PERIODS, _LONGEST_SETTLE_S = 2, 0.03
+"""A running thread's sample of what it did until a moment comes within a period, if it comes."""
+
+
+class _Mark(NamedTuple):
+    """Totals that bins are to be filled up to."""
+
+    kind: Literal["begin", "on", "end"]
+    sample: Sample
+
+
+class SampledCounting(Counting):
+    """Reads totals at edges and with rows of power; the kernel's samples tell what lies between.
+
+    Readings are queued as marks. A moment after one was taken the samples that belong before it
+    are there: then the rings are emptied and the bins filled up to it. Counting goes on for that
+    moment after a call, and rests until the next one.
+    """
+
+    _counters: Counters
+
+    def __init__(self, counters: Counters, period_s: float) -> None:
+        super().__init__(counters, period_s)
+        self._period_ns = round(period_s * 1e9)
+        self._settle_s = min(_SETTLE_PERIODS * period_s, _LONGEST_SETTLE_S)
+        self._marks: deque[_Mark] = deque()
+        self._open = False
+        self._paused = False
+        self._read_s = float("inf")
+        self._bins: Bins | None = None
+        self._binned: Sample = self._last
+        self._spans: list[Span] = []
+        self._lines: list[str] = []
+        self._begun = threading.Event()
+        self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._run()
+
+    @property
+    def resting(self) -> bool:
+        """Whether all bins of the calls that have ended are made."""
+        return not any(mark.kind == "end" for mark in list(self._marks))
+
+    @property
+    def health(self) -> dict[str, int]:
+        """What befell the counters, for the manifest."""
+        lost = {"lost_records": self._counters.lost_records}
+        return super().health | lost | {"throttled": self._counters.throttled}
+
+    def begin(self) -> float:
+        """Read the opening edge; return its time."""
+        with self._lock:
+            if self._paused:
+                self._counters.resume()
+                self._paused = False
+            self._first = self._last = self._row_last = self._read()
+            self._open = True
+            self._mark("begin")
+            return self._last.time_s
+
+    def start(self, start_s: float, zero_s: float) -> None:
+        """Count seconds from ``zero_s``; the bins have begun with the opening edge."""
+        del start_s
+        self._zero_s = zero_s
+        self._begun.set()
+
+    def end(self) -> float:
+        """Read the closing edge; return its time."""
+        with self._lock:
+            self._last = self._read()
+            self._open = False
+            self._mark("end")
+            self._add_times()
+            return self._last.time_s
+
+    def row(self, *, fresh: bool) -> list[Cell]:
+        """Return the events' deltas since the last row; bins are filled up to the same reading."""
+        if fresh:
+            with self._lock:
+                self._last = self._read()
+                self._mark("on")
+        return super().row(fresh=False)
+
+    def lines(self) -> list[str]:
+        """Return the table's lines since the last time."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+        return lines
+
+    def close(self) -> None:
+        """Stop the thread and close the counters."""
+        super().close()
+        os.close(self._waker)
+
+    def _mark(self, kind: Literal["begin", "on", "end"]) -> None:
+        self._marks.append(_Mark(kind, self._last))
+        # later than a row of a second, whose reading then serves: one wake-up, not two
+        after_s = _READ_EVERY_S + self._settle_s
+        self._read_s = self._last.time_s + after_s if self._open else float("inf")
+        if kind != "on":
+            self._wake()
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._waker, 1)
+
+    def _work(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # noqa: BLE001  the run goes on, and its end tells
+            self.problem = f"bins of counters end early: {type(error).__name__}: {error}"
+            self._marks.clear()
+
+    def _serve(self) -> None:
+        poller = select.poll()
+        poller.register(self._waker, select.POLLIN)
+        for fd in self._counters.ring_fds:
+            poller.register(fd, select.POLLIN)
+        while not self._closed.is_set():
+            ready = dict(poller.poll(self._wait_ms()))
+            if ready.pop(self._waker, 0):
+                os.eventfd_read(self._waker)
+            for fd, event in ready.items():
+                if not event & select.POLLIN:  # the thread whose ring it was has ended
+                    poller.unregister(fd)
+            self._read_due()
+            self._settle(filling=bool(ready))
+
+    def _wait_ms(self) -> float | None:
+        due_s = self._read_s
+        if self._marks:
+            due_s = min(due_s, self._marks[0].sample.time_s + self._settle_s)
+        return max(0.0, due_s - now_s()) * 1000 + 0.5 if due_s < float("inf") else None
+
+    def _read_due(self) -> None:
+        with self._lock:
+            if self._open and now_s() >= self._read_s:
+                self._last = self._read()
+                self._mark("on")
+
+    def _settle(self, *, filling: bool) -> None:
+        """Empty the rings where one is filling up, and fill bins up to the marks that are due."""
+        due_s = now_s() - self._settle_s
+        due = [mark for mark in list(self._marks) if mark.sample.time_s <= due_s]
+        if due or filling:
+            self._spans += self._counters.collect()
+        for mark in due:
+            self._fill(mark)
+            self._marks.popleft()
+        with self._lock:
+            if not self._open and not self._marks and not self._paused:
+                self._counters.pause()
+                self._paused = True
+
+    def _fill(self, mark: _Mark) -> None:
+        sample = mark.sample
+        at_ns = round(sample.time_s * 1e9)
+        if mark.kind == "begin":
+            self._begun.wait()
+            self._bins = Bins(at_ns, self._period_ns, sample.totals, self._counters.shared)
+        elif self._bins is not None:
+            bins, self._spans = self._bins.fill(
+                at_ns, sample.totals, self._spans, last=mark.kind == "end"
+            )
+            words = shares(self._binned, sample)
+            zero_s = self._zero_s
+            made = [
+                line(one.start_ns / 1e9 - zero_s, one.length_ns / 1e9, one.counts, words)
+                for one in bins
+            ]
+            with self._lock:
+                self._lines += made
+        self._binned = sample

@@ -1,0 +1,25 @@
+"""Counters opened by each backend in turn."""
+
+from functools import partial
+
+import pytest
+
+from pactmeter.counters import backends
+from support.rights import perf_levels, refuse
+
+_choice = {"backend": "poll"}
+
+
+@pytest.fixture(params=["ring", "poll"])
+def backend(request):
+    """Run a test once with each backend that perf events have."""
+    if request.param == "ring" and "kernel" not in perf_levels():
+        refuse("sampling needs the right to count in the kernel")
+    _choice["backend"] = request.param
+    yield request.param
+    _choice["backend"] = "poll"
+
+
+def open_counters(*arguments, **options):
+    """Open counters with the backend of the test."""
+    return partial(backends.open_counters, **_choice)(*arguments, **options)
