@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import common
 from benchmarks.counters_tools import (
+    EVENTS,
     NO_PERF,
     NO_PROFILER,
     SETTLE_S,
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 BOUNDS = {0.01: 6, 0.001: 8}
 """Period in seconds: `perf stat -I` costs at least so many times what PACT does."""
-SPOOL_OPTIONS: tuple[str, ...] | None = None
-"""The place of the drain-only figure: options of `pactmeter run` under which the sampler drains the
-rings to a file and nothing else. None as long as PACT offers none; set, the row measures itself."""
 TAIL_S = 0.5
 
 
@@ -60,18 +58,23 @@ def table(bench: Bench) -> common.Table:
 
 def _rows(made, bench: Bench, period_s: float, factor: int, span_s: float, repeats: int) -> None:
     words = bench.words("busy", SETTLE_S + span_s + TAIL_S)
-    compared: dict[str, Callable[[], Cost]] = {"PACT": lambda: _pact(bench, period_s, words, ())}
+    compared: dict[str, Callable[[], Cost]] = {"PACT": lambda: _pact(bench, period_s, words)}
     beside: dict[str, Callable[[], Cost]] = {}
     if bench.has_perf:
         compared["stat"] = lambda: _other(bench, perf_stat(period_s, words))
         beside[f"`perf stat -I {period_s * 1e3:g} -p`, attached to the four threads,"] = lambda: (
-            _attached(bench, period_s, words)
+            _attached(bench, words, lambda pid: [*perf_stat(period_s, [])[:-1], "-p", str(pid)])
         )
         beside["`perf record -c`"] = lambda: _other(bench, perf_record(period_s, words))
     if bench.profiler_python:
         beside["PF Profiler"] = lambda: _other(bench, profiler(bench, period_s, words))
-    if SPOOL_OPTIONS is not None:
-        beside["PACT, drain only"] = lambda: _pact(bench, period_s, words, SPOOL_OPTIONS)
+    beside["the rings drained into a file, nothing else,"] = lambda: _attached(
+        bench,
+        words,
+        lambda pid: common.python_program(
+            "counter_spool.py", str(pid), f"{period_s:g}", ",".join(EVENTS)
+        ),
+    )
     costs: dict[str, list[Cost]] = {name: [] for name in (*compared, *beside)}
     for turn in range(repeats):
         for name, measure in (compared if turn else {**compared, **beside}).items():
@@ -94,14 +97,10 @@ def _rows(made, bench: Bench, period_s: float, factor: int, span_s: float, repea
         made.add(f"beside: {name} {at}", _share(costs[name]))
     if not bench.profiler_python:
         made.add(f"beside: PF Profiler {at}", NO_PROFILER)
-    if SPOOL_OPTIONS is None:
-        made.add(f"beside: PACT, drain only, {at}", "not offered by this version")
 
 
-def _pact(bench: Bench, period_s: float, words: list[str], options: tuple[str, ...]) -> Cost:
+def _pact(bench: Bench, period_s: float, words: list[str]) -> Cost:
     command = pact(bench, period_s, words)
-    cut = command.index("--")
-    command[cut:cut] = options
     with bench.scratch() as folder, started(command, folder) as process:
         sampler = common.wait_sampler(folder)
         wait_target(bench)
@@ -124,14 +123,12 @@ def _other(bench: Bench, command: list[str]) -> Cost:
     return Cost(cost)
 
 
-def _attached(bench: Bench, period_s: float, words: list[str]) -> Cost:
+def _attached(bench: Bench, words: list[str], command: Callable[[int], list[str]]) -> Cost:
     with bench.scratch() as folder, started(words, folder) as target:
         time.sleep(SETTLE_S / 2)  # its threads have started
-        command = perf_stat(period_s, [])
-        command[-1:] = ["-p", str(target.pid)]
         inner = folder / "tool"
         inner.mkdir()
-        with started(command, inner) as process:
+        with started(command(target.pid), inner) as process:
             time.sleep(SETTLE_S / 2)
             cost = share(process.pid, _span_s(words))
             ended_well(target, folder)

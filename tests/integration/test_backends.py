@@ -189,3 +189,52 @@ def test_a_sampler_that_is_held_up_for_a_second_loses_nothing(tmp_path):
     assert run.manifest["sampler"]["lost_records"] == 0
     assert sum(bins["cpu-clock"]) == sum(run.columns["cpu-clock"])
     assert len(bins["dt_s"]) == pytest.approx(1000 * sum(bins["dt_s"]), abs=1)
+
+
+MANY = """
+import json, mmap, resource, threading
+from pactmeter import PACT
+
+gate, met = threading.Event(), threading.Barrier(601)
+def one():
+    met.wait()
+    gate.wait()
+    with mmap.mmap(-1, 30 * mmap.PAGESIZE) as fresh:
+        for page in range(30):
+            fresh[page * mmap.PAGESIZE] = 1
+threading.stack_size(256 * 1024)
+threads = [threading.Thread(target=one) for _ in range(600)]
+for thread in threads: thread.start()
+met.wait()
+
+@PACT(events_groups=[["FAULTS"]], PSU=None)
+def work():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    gate.set()
+    for thread in threads: thread.join()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(work())
+"""
+
+
+@pytest.mark.perf("kernel")
+def test_six_hundred_threads_that_were_there_before_are_counted_whole(program):
+    done = program(MANY)
+
+    assert done.code == 0, done.err
+    faults = int(done.out)
+    run = done.run()
+    assert faults > 18_000
+    assert abs(sum(run.columns["faults"]) - faults) <= max(5, faults / 1000)
+    assert run.manifest["used"]["counter_backend"] == "poll"
+    assert "more than 1000" in run.manifest["used"]["counter_backend_why"]
+
+
+@pytest.mark.perf("kernel")
+def test_nothing_is_sampled_where_nothing_is_counted(tmp_path):
+    run, _ = measure(tmp_path, "-e", "cycles:u", "--warn", program="pass")
+
+    if run.manifest["events"][0]["status"] == "ok":
+        pytest.skip("this machine counts cycles")
+    assert run.manifest["sampler"]["rows"] >= 1
+    assert list(read_table(run.files.counters)[1]) == []

@@ -87,3 +87,30 @@ def test_a_reading_that_fails_counts_nothing_and_is_told(counting):
     counting.end()
     assert "Input/output error" in counting.problem
     assert all(int(line.split(",")[2]) >= 0 for line in counting.lines())
+
+
+def test_a_group_that_waits_for_the_hardware_is_unknown_and_made_up_for_later(counting):
+    waiting = threading.Event()
+    real = counting._counters.read
+
+    def read():
+        sample = real()
+        return sample._replace(totals=(None, None)) if waiting.is_set() else sample
+
+    counting._counters.read = read
+    start = counting.begin()
+    counting.start(start, zero_s=start)
+    first = counting._last.totals[0]
+    counting._counters.wait(5)
+    waiting.set()
+    counting._counters.wait(counting._counters.reads + 5)
+    assert counting.row(fresh=True) == [None, None]
+    waiting.clear()
+    counting._counters.wait(counting._counters.reads + 5)
+    counting.end()
+    whole = counting._last.totals[0] - first
+
+    cells = [line.split(",")[2] for line in counting.lines()]
+    assert "" in cells
+    assert sum(int(cell) for cell in cells if cell) == whole
+    assert counting.row(fresh=False)[0] == whole

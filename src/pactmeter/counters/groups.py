@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pactmeter.counters.opening import Opened
     from pactmeter.counters.plan import Column, Key
     from pactmeter.counters.records import Span
+    from pactmeter.kernel.ring import Ring
 
 
 class Sample(NamedTuple):
@@ -77,9 +78,9 @@ class Counters:
         return Sample(middle_s, tuple(totals), tuple([times.get(key) for key in self._times_from]))
 
     @property
-    def ring_fds(self) -> list[int]:
-        """Descriptors that poll(2) finds readable when a ring is half full."""
-        return [ring.fd for ring in self._opened.rings.values()]
+    def rings(self) -> list[Ring]:
+        """Where the kernel's samples are, one a CPU; none of a polled backend."""
+        return list(self._opened.rings.values())
 
     @property
     def shared(self) -> list[bool]:
@@ -89,9 +90,7 @@ class Counters:
     def collect(self) -> list[Span]:
         """Return what the kernel has sampled since the last time; nothing of a polled backend."""
         records = self._opened.records
-        spans = [
-            span for ring in self._opened.rings.values() for span in records.feed(ring.drain())
-        ]
+        spans = [span for ring in self.rings for span in records.feed(ring.drain())]
         records.forget_ended()
         return spans
 

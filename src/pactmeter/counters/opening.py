@@ -120,6 +120,8 @@ def open_columns(
         opened.groups = [*machine, *threads]
         if backend == "ring":
             _check_sampled(columns, opened.groups, pid)
+            if not any(column.verdict and column.verdict.status == "ok" for column in columns):
+                return opened  # nobody is to pay for samples that hold nothing
         _open_all(opened, machine, threads, pid, exclude_pids)
         _enable(opened)
     except BaseException:

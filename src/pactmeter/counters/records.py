@@ -15,18 +15,20 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pactmeter.kernel import perf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _header = struct.Struct("=IHH").unpack_from  # type, misc, size
 _lost = struct.Struct("=8xQQ").unpack_from  # header, id, how many
-_ID = 1
-"""Where the leader's id stands among what is unpacked of a group: after the leader's count."""
+Record = tuple[int, ...]
+"""Thread, time in ns, then the group: the leader's count and its id, the counts of the others."""
+_TIME, _CLOCK, _ID = 1, 2, 3
 _FEW = 1000
 """Threads of a descriptor below which nobody asks which of them have ended."""
 
@@ -54,9 +56,9 @@ class Stream:
     slots: Slots
     members: int
     by_thread: bool
-    last: dict[int, tuple[int, Sequence[int]]] = field(default_factory=dict)
+    last: dict[int, Record] = field(default_factory=dict)
     most: int = _FEW
-    nothing: tuple[int, ...] = ()
+    nothing: Record = ()
 
     def __post_init__(self) -> None:
         self.slots = tuple((column, _place(member)) for column, member in self.slots)
@@ -75,7 +77,7 @@ class Records:
         self.lost = 0
         self.throttled = 0
         self._streams: dict[int, Stream] = {}
-        self._layouts: dict[tuple[int, int], Callable[[bytes, int], tuple[int, ...]]] = {}
+        self._layouts: dict[tuple[int, int], struct.Struct] = {}
 
     def add(self, leader_id: int, stream: Stream) -> None:
         """Let the records of the group with this leader be those of the stream."""
@@ -83,40 +85,60 @@ class Records:
 
     def feed(self, data: bytes) -> list[Span]:
         """Return the spans of drained records of one ring."""
+        if not data:
+            return []
+        kind, _, size = _header(data, 0)
+        if kind == perf.RECORD_SAMPLE and _alike(data, size):
+            return self._spans(self._layout(kind, size).iter_unpack(data))
+        return self._spans(self._walk(data))
+
+    def _spans(self, records: Iterable[Record]) -> list[Span]:
         spans: list[Span] = []
+        streams = self._streams
+        for record in records:
+            stream = streams[record[_ID]]
+            tid = record[0] if stream.by_thread else 0
+            old = stream.last.get(tid)
+            stream.last[tid] = record
+            end_ns, clock_ns = record[_TIME], record[_CLOCK]
+            if old is None or clock_ns < old[_CLOCK]:  # its first; thread numbers are used again
+                spans.append((end_ns - clock_ns, end_ns, stream.slots, record, stream.nothing, 1.0))
+                continue
+            start_ns = end_ns - clock_ns + old[_CLOCK]
+            if start_ns < old[_TIME]:  # noqa: PLR1730  a call of max is a fifth of all this
+                start_ns = old[_TIME]
+            spans.append((start_ns, end_ns, stream.slots, record, old, 1.0))
+        return spans
+
+    def _walk(self, data: bytes) -> Iterator[Record]:
+        """Yield the records with counts, and take note of the others."""
         position, end = 0, len(data)
-        layouts, streams = self._layouts, self._streams
         while position < end:
             kind, _, size = _header(data, position)
             if kind == perf.RECORD_SAMPLE:
-                unpack = layouts.get((kind, size)) or self._layout(kind, size)
-                tid, time_ns, *counts = unpack(data, position)
-                stream = streams[counts[_ID]]
-                if not stream.by_thread:
-                    tid = 0
-                spans.append(_span(stream, tid, time_ns, counts))
-                stream.last[tid] = (time_ns, counts)
+                yield self._layout(kind, size).unpack_from(data, position)
             elif kind == perf.RECORD_READ:
-                unpack = layouts.get((kind, size)) or self._layout(kind, size)
-                tid, *counts, time_ns = unpack(data, position)
-                stream = streams[counts[_ID]]
-                if len(counts) == len(stream.nothing):  # else its group was being taken apart
-                    spans.append(_span(stream, tid, time_ns, counts))
+                tid, *counts, time_ns = self._layout(kind, size).unpack_from(data, position)
+                record = (tid, time_ns, *counts)
+                stream = self._streams[record[_ID]]
+                if len(record) == len(stream.nothing):  # else its group was being taken apart
+                    yield record
                 stream.last.pop(tid, None)
             elif kind == perf.RECORD_LOST:
                 self.lost += _lost(data, position)[1]
             elif kind == perf.RECORD_THROTTLE:
                 self.throttled += 1
             position += size
-        return spans
 
-    def _layout(self, kind: int, size: int) -> Callable[[bytes, int], tuple[int, ...]]:
-        if kind == perf.RECORD_SAMPLE:  # pid, tid, time, members, enabled, running, group
-            layout = struct.Struct(f"=8x4xIQ24x2Q{'Q8x' * ((size - 64) // 16)}")
-        else:  # pid, tid, members, enabled, running, group, pid, tid, time
-            layout = struct.Struct(f"=8x4xI24x2Q{'Q8x' * ((size - 72) // 16)}8xQ")
-        self._layouts[kind, size] = layout.unpack_from
-        return layout.unpack_from
+    def _layout(self, kind: int, size: int) -> struct.Struct:
+        layout = self._layouts.get((kind, size))
+        if layout is None:
+            if kind == perf.RECORD_SAMPLE:  # pid, tid, time, members, enabled, running, group
+                layout = struct.Struct(f"=8x4xIQ24x2Q{'Q8x' * ((size - 64) // 16)}")
+            else:  # pid, tid, members, enabled, running, group, pid, tid, time
+                layout = struct.Struct(f"=8x4xI24x2Q{'Q8x' * ((size - 72) // 16)}8xQ")
+            self._layouts[kind, size] = layout
+        return layout
 
     def forget_ended(self) -> None:
         """Drop threads that ended without a READ record (kernels before 6.18, it seems)."""
@@ -129,15 +151,16 @@ class Records:
 
 
 def _place(member: int) -> int:
-    """Return where a member's count stands: the leader's is followed by its id."""
-    return member + 1 if member else 0
+    """Return where a member's count stands in a record."""
+    return _CLOCK + member + (member > 0)
 
 
-def _span(stream: Stream, tid: int, time_ns: int, counts: Sequence[int]) -> Span:
-    before = stream.last.get(tid)
-    clock_ns = counts[0]
-    if before is None or clock_ns < before[1][0]:  # a thread's first sample; numbers are used again
-        return time_ns - clock_ns, time_ns, stream.slots, counts, stream.nothing, 1.0
-    last_ns, old = before
-    start_ns = time_ns - clock_ns + old[0]
-    return max(start_ns, last_ns), time_ns, stream.slots, counts, old, 1.0
+def _alike(data: bytes, size: int) -> bool:
+    """Whether all records are samples of this size (only what was interrupted may differ)."""
+    if len(data) % size:
+        return False
+    headers = set(memoryview(data).cast("Q")[:: size // 8].tolist())
+    return all(
+        _header(one.to_bytes(8, sys.byteorder), 0)[::2] == (perf.RECORD_SAMPLE, size)
+        for one in headers
+    )

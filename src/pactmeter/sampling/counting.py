@@ -58,6 +58,11 @@ class Counting(ABC):
         return {"stale_counter_reads": self._counters.stale_reads}
 
     @property
+    def notes(self) -> list[str]:
+        """What whoever reads the counters must know."""
+        return [] if self.problem is None else [self.problem]
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the counters' table."""
         running = tuple(f"{group}_running" for group in self._counters.groups)

@@ -67,6 +67,14 @@ class SampledCounting(Counting):
         lost = {"lost_records": self._counters.lost_records}
         return super().health | lost | {"throttled": self._counters.throttled}
 
+    @property
+    def notes(self) -> list[str]:
+        """What whoever reads the bins must know."""
+        if not self._counters.lost_records:
+            return super().notes
+        lost = "samples of counters were lost: totals are whole, their place in time is coarser"
+        return [*super().notes, lost]
+
     def begin(self) -> float:
         """Read the opening edge; return its time."""
         with self._lock:
@@ -113,6 +121,8 @@ class SampledCounting(Counting):
         os.close(self._waker)
 
     def _mark(self, kind: Literal["begin", "on", "end"]) -> None:
+        if self._thread is None:  # nothing is counted
+            return
         self._marks.append(_Mark(kind, self._last))
         # later than a row of a second, whose reading then serves: one wake-up, not two
         after_s = _READ_EVERY_S + self._settle_s
@@ -133,8 +143,8 @@ class SampledCounting(Counting):
     def _serve(self) -> None:
         poller = select.poll()
         poller.register(self._waker, select.POLLIN)
-        for fd in self._counters.ring_fds:
-            poller.register(fd, select.POLLIN)
+        for ring in self._counters.rings:
+            poller.register(ring.fd, select.POLLIN)
         while not self._closed.is_set():
             ready = dict(poller.poll(self._wait_ms()))
             if ready.pop(self._waker, 0):

@@ -264,8 +264,8 @@ class Sampler:
             self._notes.append(text)
 
     def _update(self) -> None:
-        if self._counting.problem is not None:
-            self._note(self._counting.problem)
+        for note in self._counting.notes:
+            self._note(note)
         zero_s = self._zero_s or 0.0
         gaps = [
             {
