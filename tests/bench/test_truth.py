@@ -13,7 +13,11 @@ def written(folder, from_s, to_s, calls, zero_s):
     machine = Machine([parse_psu("hx1500i")], seed=3)
     (folder / "truth.json").write_text(json.dumps(truth_of(machine, from_s, to_s, from_s)))
     (folder / "p.json").write_text(json.dumps({"zero_monotonic_s": zero_s}))
-    rows = ["start_s,end_s,name,index,tid", *(f"{a},{b},f,{i},1" for i, (a, b) in enumerate(calls))]
+    rows = [
+        "start_s,end_s,name,index,tid",
+        *(f"{a},{b},call,{i},1" for i, (a, b) in enumerate(calls)),
+    ]
+    rows.append("0.0,12.0,epoch,0,1")  # a region that the program marked is no call
     (folder / "p.regions.csv").write_text("\n".join(rows) + "\n")
     return machine, json.loads((folder / "truth.json").read_text())
 

@@ -146,3 +146,16 @@ def test_a_total_that_is_not_known_for_a_while_is_made_up_for_when_it_is():
 
     assert counts(waiting) == [None, None]
     assert counts(after) == [4, 4]
+
+
+def test_a_thread_with_the_number_of_another_counts_from_nothing():
+    bins = Bins(0, 10 * MS, [0], [False])
+    slots = ((0, 0),)
+
+    found, _ = bins.fill(
+        20 * MS,
+        [36],
+        [(0, 10 * MS, slots, [30], [0], 1.0), (10 * MS, 20 * MS, slots, [6], [30], 1.0)],
+    )
+
+    assert counts(found) == [30, 6]

@@ -49,12 +49,13 @@ def open_raised(attr: perf.Attr, *, pid: int, cpu: int, group_fd: int = -1) -> i
     try:
         return perf.open_event(attr, pid=pid, cpu=cpu, group_fd=group_fd)
     except OSError as error:
-        if error.errno != errno.EMFILE or not _raise_limit():
+        if error.errno != errno.EMFILE or not raise_limit():
             raise
     return perf.open_event(attr, pid=pid, cpu=cpu, group_fd=group_fd)
 
 
-def _raise_limit() -> bool:
+def raise_limit() -> bool:
+    """Raise the soft limit of open files to the hard one; return whether that changed it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == hard:
         return False

@@ -53,7 +53,7 @@ def open_counters(
             return Counters(
                 opening.open_columns(columns, pid, exclude_pids, backend="ring", period_s=period_s)
             )
-        except plan.SamplingRefusedError as error:
+        except (plan.SamplingRefusedError, OSError) as error:
             why = f"ring: {error}"
             if backend == "ring":
                 raise DeviceError(

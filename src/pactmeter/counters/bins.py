@@ -106,11 +106,9 @@ class Bins:
         later: list[Span] = []
         for span in spans:
             if span[1] > at_ns or span[0] < from_ns:
-                until, after = _cut(span, at_ns)
-                if after:
-                    later.append(after)
-                between = _cut(until, from_ns)[1] if until else None
-                if not between:
+                between, after = _between(span, from_ns, at_ns)
+                later += after
+                if between is None:
                     continue
                 span = between
             start_ns, end_ns, slots, counts, before, share = span
@@ -123,8 +121,10 @@ class Bins:
                 end = 0
             for column, slot in slots:
                 count = counts[slot] - before[slot]
-                if not count:
-                    continue
+                if count <= 0:
+                    if not count:
+                        continue
+                    count = counts[slot]  # another thread with the number of one that has ended
                 parts = seen[column]
                 if begin >= end:
                     parts[end] += count * share
@@ -139,6 +139,12 @@ class Bins:
                     parts[number] += rate_per_ns * period_ns
                 parts[end] += rate_per_ns * (end_ns - zero_ns - end * period_ns)
         return later
+
+
+def _between(span: Span, from_ns: int, at_ns: int) -> tuple[Span | None, list[Span]]:
+    """Return what of a span lies between two moments, and what after the second."""
+    until, after = _cut(span, at_ns)
+    return (_cut(until, from_ns)[1] if until else None), [after] if after else []
 
 
 def _cut(span: Span, at_ns: int) -> tuple[Span | None, Span | None]:
@@ -171,7 +177,7 @@ def _whole(
     sofar, given = 0.0, 0
     for part, length_ns in zip(parts, lengths_ns, strict=True):
         sofar += part * factor + even * length_ns
-        rounded = min(round(sofar), total)
+        rounded = max(given, min(round(sofar), total))
         counts.append(rounded - given)
         given = rounded
     counts[-1] = (counts[-1] or 0) + total - given

@@ -110,9 +110,14 @@ class Counters:
             perf.disable(leader)
 
     def resume(self) -> None:
-        """Count on."""
-        for leader in self._opened.leaders:
-            perf.enable(leader)
+        """Count on.
+
+        Twice: a thread that is being started meanwhile may inherit what was off, and is not yet
+        among those the first time reaches.
+        """
+        for _ in range(2):
+            for leader in self._opened.leaders:
+                perf.enable(leader)
 
     @property
     def stale_reads(self) -> int:

@@ -270,7 +270,8 @@ def _record(opened: Opened, group: KernelGroup, cpu: int, descriptors: list[int]
             ring = opened.rings[cpu] = Ring(descriptors[0])
         except OSError as error:
             code = errno.errorcode.get(error.errno or 0, str(error.errno))
-            raise SamplingRefusedError(f"{code} for a ring of 8 pages (RLIMIT_MEMLOCK)") from error
+            why = " of 8 pages (RLIMIT_MEMLOCK)" if error.errno == errno.EPERM else ""
+            raise SamplingRefusedError(f"{code} for a ring{why}") from error
     for fd in descriptors:
         if fd != ring.fd:
             perf.redirect(fd, ring.fd)

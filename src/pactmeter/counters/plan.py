@@ -8,7 +8,6 @@ once a target: a thread (with what descends from it) or a CPU.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,12 +16,10 @@ from pactmeter.counters import access
 from pactmeter.counters.names import EventSpec, Scope, parse
 from pactmeter.errors import ConfigError
 from pactmeter.kernel import perf, pmu
-from pactmeter.kernel.ring import MOST_PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_WAKEUP_BYTES = MOST_PAGES * mmap.PAGESIZE // 2
 _HYBRID_SHIFT = 32
 """On hybrid CPUs the upper half of a generic event's config names the core PMU."""
 
@@ -116,6 +113,9 @@ class KernelGroup:
         Raises:
             ProcessLookupError: The target is gone.
         """
+        self.opened.clear()
+        self.attrs.clear()
+        self.unsampled = None
         descriptors: list[int] = []
         try:
             for spec, column in self.members:
@@ -186,7 +186,7 @@ class KernelGroup:
         if not self.period_ns:
             return perf.counting_attr(spec.type, config, **more)
         if not place:
-            more |= {"period": self.period_ns, "wakeup_bytes": _WAKEUP_BYTES}
+            more |= {"period": self.period_ns}
         elif self._samples(place):
             more |= {"period": 1}
         return perf.sampling_attr(spec.type, config, **more)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _header = struct.Struct("=IHH").unpack_from  # type, misc, size
+_HEADER_BYTES = 8
 _lost = struct.Struct("=8xQQ").unpack_from  # header, id, how many
 Record = tuple[int, ...]
 """Thread, time in ns, then the group: the leader's count and its id, the counts of the others."""
@@ -128,6 +129,8 @@ class Records:
                 self.lost += _lost(data, position)[1]
             elif kind == perf.RECORD_THROTTLE:
                 self.throttled += 1
+            if size < _HEADER_BYTES:
+                raise ValueError(f"a record of {size} bytes in a ring of the kernel")
             position += size
 
     def _layout(self, kind: int, size: int) -> struct.Struct:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,5 +70,6 @@ def _numbers(folder: Path) -> Iterator[int]:
         for entry in folder.iterdir():
             if entry.name.isdigit():
                 yield int(entry.name)
-    except OSError:  # gone, or going
-        return
+    except OSError as error:  # gone, or going
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # no threads would be a wrong answer

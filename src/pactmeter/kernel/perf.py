@@ -30,7 +30,6 @@ FLAG_EXCLUDE_USER = 1 << 4
 FLAG_EXCLUDE_KERNEL = 1 << 5
 FLAG_EXCLUDE_HV = 1 << 6
 FLAG_INHERIT_STAT = 1 << 11
-FLAG_WATERMARK = 1 << 14
 FLAG_SAMPLE_ID_ALL = 1 << 18
 FLAG_USE_CLOCKID = 1 << 25
 
@@ -118,7 +117,6 @@ def sampling_attr(
     config2: int = 0,
     flags: int = 0,
     period: int = 0,
-    wakeup_bytes: int = 0,
 ) -> Attr:
     """Return an attribute whose samples hold the whole group, on CLOCK_MONOTONIC.
 
@@ -129,7 +127,6 @@ def sampling_attr(
         config2: More of it.
         flags: Flags beside those of sampling.
         period: Counts between two samples (of a clock: ns); 0 for a member that only counts.
-        wakeup_bytes: How full its ring must be for a poll(2) to return.
     """
     attr = counting_attr(event_type, config, config1=config1, config2=config2, flags=flags)
     attr.flags |= FLAG_SAMPLE_ID_ALL | FLAG_USE_CLOCKID
@@ -137,10 +134,7 @@ def sampling_attr(
     attr.sample_type = SAMPLE_GROUP
     attr.read_format |= FORMAT_ID
     attr.sample_period = period
-    if wakeup_bytes:
-        attr.flags |= FLAG_WATERMARK
-        attr.wakeup_events = wakeup_bytes  # the same word as ``wakeup_watermark``
-    return attr
+    return attr  # without a watermark: poll(2) returns when half of the ring is full
 
 
 def open_event(attr: Attr, *, pid: int, cpu: int, group_fd: int = -1, flags: int = 0) -> int:

@@ -9,7 +9,7 @@ _HEAD = 1024
 """Where ``data_head`` stands in the control page, followed by ``data_tail``; both only grow."""
 _POSITIONS = struct.Struct("=QQ")
 _TAIL = struct.Struct("=Q")
-MOST_PAGES, _FEWEST_PAGES = 128, 8
+_MOST_PAGES, _FEWEST_PAGES = 128, 8
 """128 data pages and the control page are what ``perf_event_mlock_kb`` grants a CPU by default."""
 
 
@@ -27,7 +27,7 @@ class Ring:
             OSError: Not even the smallest may be mapped (EPERM: RLIMIT_MEMLOCK).
         """
         self.fd = fd
-        pages = MOST_PAGES
+        pages = _MOST_PAGES
         while True:
             try:
                 self._map = mmap.mmap(fd, (1 + pages) * mmap.PAGESIZE)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.clock import ClockPair
 from pactmeter.config.run import RunConfig
+from pactmeter.counters.access import raise_limit
 from pactmeter.counters.backends import open_counters
 from pactmeter.counters.proc import MIN_PERIOD_S, ProcCounters
 from pactmeter.errors import PactError
@@ -74,6 +75,7 @@ def _answer(link: Link, message: Message) -> None:
 def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]:
     config = RunConfig.from_dict(message["config"])
     target = int(message["target_pid"])
+    raise_limit()  # of open files: counters of many threads need many
     start = ClockPair.now()
     priority = raise_priority(realtime=config.realtime)
     try:

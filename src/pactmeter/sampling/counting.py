@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pactmeter.counters.groups import Sample
     from pactmeter.store.table import Cell
 
+_LONGEST_END_S = 5.0
+"""How long the end of a run waits for bins: a thread is that late only on a machine that hangs."""
+
 
 class Counting(ABC):
     """What both ways of filling bins share.
@@ -39,7 +42,7 @@ class Counting(ABC):
     def _run(self) -> None:
         """Start the thread, if there is anything to count."""
         if self.anything:
-            self._thread = threading.Thread(target=self._work, name="counters", daemon=True)
+            self._thread = threading.Thread(target=self._work_on, name="counters", daemon=True)
             self._thread.start()
 
     @property
@@ -104,16 +107,35 @@ class Counting(ABC):
             )
         }
 
-    def close(self) -> None:
-        """Stop the thread and close the counters."""
+    def stop(self) -> None:
+        """Make the bins that are still to be made, and end the thread."""
         self._closed.set()
         self._wake()
         if self._thread is not None:
-            self._thread.join(1.0)
+            self._thread.join(_LONGEST_END_S)
+            if self._thread.is_alive():
+                self.problem = "the bins of the last call are not whole: the sampler got too late"
+
+    def close(self) -> None:
+        """Stop, and close the counters."""
+        self.stop()
         self._counters.close()
 
     @abstractmethod
     def _wake(self) -> None: ...
+
+    def _work_on(self) -> None:
+        """Work; where that fails the run goes on, and its end tells."""
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001  see above
+            self.problem = f"bins of counters end early: {type(error).__name__}: {error}"
+            with self._lock:
+                self._failed()
+
+    @abstractmethod
+    def _failed(self) -> None:
+        """Do without the thread."""
 
     def _read(self) -> Sample:
         """Read the counters; where that fails the last reading stands, and the failure is told."""

@@ -68,6 +68,9 @@ class PolledCounting(Counting):
             for before, after in ticks
         ]
 
+    def _failed(self) -> None:
+        self._running.clear()
+
     def _wake(self) -> None:
         self._running.set()
 

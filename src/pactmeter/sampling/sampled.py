@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _READ_EVERY_S = 1.0
 """Totals are read so often at least, and bins made until then; rows of power read them too."""
+_MOST_SPANS = 50_000
+"""Beyond so many, at some 400 bytes each, totals are read and bins made at once."""
 _SETTLE_PERIODS, _LONGEST_SETTLE_S = 2, 0.03
 """A running thread's sample of what it did until a moment comes within a period, if it comes."""
 
@@ -48,6 +51,7 @@ class SampledCounting(Counting):
         self._marks: deque[_Mark] = deque()
         self._open = False
         self._paused = False
+        self._dead = False
         self._read_s = float("inf")
         self._bins: Bins | None = None
         self._binned: Sample = self._last
@@ -79,7 +83,7 @@ class SampledCounting(Counting):
     def begin(self) -> float:
         """Read the opening edge; return its time."""
         with self._lock:
-            if self._paused:
+            if self._paused and not self._dead:
                 self._counters.resume()
                 self._paused = False
             self._first = self._last = self._row_last = self._read()
@@ -122,7 +126,7 @@ class SampledCounting(Counting):
         os.close(self._waker)
 
     def _mark(self, kind: Literal["begin", "on", "end"]) -> None:
-        if self._thread is None:  # nothing is counted
+        if self._thread is None or self._dead:  # nothing is counted, or laid out any more
             return
         self._marks.append(_Mark(kind, self._last))
         # later than a row of a second, whose reading then serves: one wake-up, not two
@@ -135,13 +139,6 @@ class SampledCounting(Counting):
         os.eventfd_write(self._waker, 1)
 
     def _work(self) -> None:
-        try:
-            self._serve()
-        except Exception as error:  # noqa: BLE001  the run goes on, and its end tells
-            self.problem = f"bins of counters end early: {type(error).__name__}: {error}"
-            self._marks.clear()
-
-    def _serve(self) -> None:
         poller = select.poll()
         poller.register(self._waker, select.POLLIN)
         for ring in self._counters.rings:
@@ -154,7 +151,19 @@ class SampledCounting(Counting):
                 if not event & select.POLLIN:  # the thread whose ring it was has ended
                     poller.unregister(fd)
             self._read_due()
-            self._settle(filling=bool(ready))
+            self._settle(filling=bool(ready), settle_s=self._settle_s)
+        self._settle(filling=True, settle_s=0.0)
+
+    def _failed(self) -> None:
+        self._dead = True
+        self._marks.clear()
+        self._spans.clear()
+        self._pause()
+
+    def _pause(self) -> None:
+        self._paused = True
+        with contextlib.suppress(OSError):
+            self._counters.pause()
 
     def _wait_ms(self) -> float | None:
         due_s = self._read_s
@@ -168,9 +177,9 @@ class SampledCounting(Counting):
                 self._last = self._read()
                 self._mark("on")
 
-    def _settle(self, *, filling: bool) -> None:
+    def _settle(self, *, filling: bool, settle_s: float) -> None:
         """Empty the rings where one is filling up, and fill bins up to the marks that are due."""
-        due_s = now_s() - self._settle_s
+        due_s = now_s() - settle_s
         due = [mark for mark in list(self._marks) if mark.sample.time_s <= due_s]
         if due or filling:
             self._spans += self._counters.collect()
@@ -178,9 +187,11 @@ class SampledCounting(Counting):
             self._fill(mark)
             self._marks.popleft()
         with self._lock:
-            if not self._open and not self._marks and not self._paused:
-                self._counters.pause()
-                self._paused = True
+            if len(self._spans) > _MOST_SPANS:
+                self._read_s = 0.0
+            if not self._open and not self._marks and (filling or not self._paused):
+                self._spans.clear()
+                self._pause()  # again where a thread, started meanwhile, has inherited what was on
 
     def _fill(self, mark: _Mark) -> None:
         sample = mark.sample

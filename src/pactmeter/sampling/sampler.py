@@ -317,6 +317,8 @@ class Sampler:
             reason=reason,
             clock={"start": start, "end": clock_dict(ClockPair.now())},
         )
+        self._counting.stop()
+        self._record.add_counters(self._counting.lines())
         self._update()
         self._record.write(force=True)
         warnings = [*self._record.problems, *self._notes, *self._gap_texts()]

@@ -1,0 +1,97 @@
+"""Bins of sampled counters through the life of a run: pauses, failures, the end."""
+
+import os
+
+import pytest
+
+from pactmeter.clock import now_s
+from pactmeter.counters.backends import open_counters
+from pactmeter.sampling.sampled import SampledCounting
+from support.events import until
+
+pytestmark = pytest.mark.perf("kernel")
+
+
+@pytest.fixture
+def counting():
+    counters = open_counters([["FAULTS"]], pid=os.getpid(), scope="tree", backend="ring")
+    counting = SampledCounting(counters, 0.01)
+    yield counting
+    counting.close()
+
+
+def call(counting, zero_s):
+    counting.begin()
+    counting.start(now_s(), zero_s)
+    bytearray(5_000_000)
+    counting.end()
+
+
+def cells(counting):
+    return [int(line.split(",")[2]) for line in counting.lines()]
+
+
+def test_calls_in_quick_succession_and_far_apart_keep_sums_and_rest_in_between(counting):
+    zero_s, rows, bins = now_s(), 0, 0
+    for number in range(12):
+        call(counting, zero_s)
+        rows += counting.row(fresh=False)[0]
+        if number % 3 == 0:
+            until(lambda: counting._paused)
+            assert counting.resting
+        bins += sum(cells(counting))
+    until(lambda: counting.resting)
+
+    assert bins + sum(cells(counting)) == rows > 0
+
+
+def test_the_end_of_a_run_waits_for_the_bins_of_its_last_call(counting):
+    call(counting, now_s())
+    counted = counting.row(fresh=False)[0]
+
+    counting.stop()
+
+    assert sum(cells(counting)) == counted
+    assert counting.notes == []
+
+
+def test_a_thread_that_fails_is_told_and_holds_nothing_up(counting, monkeypatch):
+    def fail():
+        raise KeyError(7)
+
+    monkeypatch.setattr(counting._counters, "collect", fail)
+    call(counting, now_s())
+    until(lambda: counting.problem is not None)
+    for _ in range(50):
+        call(counting, now_s())
+
+    assert counting.notes == ["bins of counters end early: KeyError: 7"]
+    assert counting.resting
+    assert not counting._marks
+    assert counting.row(fresh=False)[0] is not None
+
+
+def test_what_is_sampled_while_nothing_is_measured_is_not_kept(counting):
+    call(counting, now_s())
+    until(lambda: counting._paused)
+    counting._counters.resume()  # as a thread that was being started when all was switched off
+    for _ in range(200):
+        os.sched_yield()
+    counting._spans = [(0, 1, (), (), (), 1.0)]
+    with counting._lock:
+        counting._wake()
+    counting._settle(filling=True, settle_s=0.0)
+
+    assert counting._spans == []
+
+
+def test_samples_that_pile_up_are_laid_out_at_once(counting):
+    counting.begin()
+    counting.start(now_s(), now_s())
+    until(lambda: not counting._marks)
+    counting._spans = [(0, 1, (), (), (), 1.0)] * 60_000
+    counting._settle(filling=True, settle_s=0.0)
+
+    assert counting._read_s == 0.0
+    counting._wake()
+    until(lambda: len(counting._spans) < 1000)
