@@ -71,9 +71,10 @@ def _rows(made, bench: Bench, period_s: float, factor: int, span_s: float, repea
     beside["the rings drained into a file, nothing else,"] = lambda: _attached(
         bench,
         words,
-        lambda pid: common.python_program(
-            "counter_spool.py", str(pid), f"{period_s:g}", ",".join(EVENTS)
-        ),
+        lambda pid: [
+            *common.python_program("counter_spool.py"),
+            *(str(pid), f"{period_s:g}", ",".join(EVENTS)),
+        ],
     )
     costs: dict[str, list[Cost]] = {name: [] for name in (*compared, *beside)}
     for turn in range(repeats):
