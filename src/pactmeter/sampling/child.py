@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from pactmeter.sampling.link import Message
     from pactmeter.sensors.base import Device
 
+_SWITCH_S = 0.0005
+"""How long a thread of the sampler may keep the interpreter while another one waits for it."""
+
 
 def main(fd: int) -> None:
     """Serve the program at the other end of this socket."""
@@ -41,6 +45,8 @@ def main(fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     set_name("pactmeter")
+    # who waits for an edge of a call must not wait for a thread that makes bins
+    sys.setswitchinterval(_SWITCH_S)
     os.chdir("/")  # holds no file system busy, and does not care if the program's folder goes
     link = Link(socket.socket(fileno=fd))
     try:

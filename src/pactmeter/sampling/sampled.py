@@ -132,7 +132,7 @@ class SampledCounting(Counting):
         # later than a row of a second, whose reading then serves: one wake-up, not two
         after_s = _READ_EVERY_S + self._settle_s
         self._read_s = self._last.time_s + after_s if self._open else float("inf")
-        if kind != "on":
+        if kind != "on" and len(self._marks) == 1:  # else the thread wakes for those before it
             self._wake()
 
     def _wake(self) -> None:
