@@ -21,6 +21,7 @@ from pactmeter.bench import control
 from pactmeter.bench import run as machine_run
 from support import bench as machines
 from support.bench import PACT, bench, bench_program
+from support.events import PATIENCE_S, until
 from support.rights import NOBODY
 
 LIQUIDCTL = Path(sys.executable).with_name("liquidctl")
@@ -34,7 +35,6 @@ LOW_RIGHTS = (
     f"os.setuid({NOBODY})\n"
     "sys.exit(main(sys.argv[1:]))\n"
 )
-PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,6 @@ def running(*marks):
 def names(folder):
     """Return the names in a folder."""
     return {entry.name for entry in Path(folder).iterdir()}
-
-
-def until(condition):
-    """Wait until something is so."""
-    end_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.02)
 
 
 # --- the command's life ---------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """Counters opened by each backend in turn."""
 
-from functools import partial
-
 import pytest
 
 from pactmeter.counters import backends
@@ -22,4 +20,4 @@ def backend(request):
 
 def open_counters(*arguments, **options):
     """Open counters with the backend of the test."""
-    return partial(backends.open_counters, **_choice)(*arguments, **options)
+    return backends.open_counters(*arguments, **{**_choice, **options})

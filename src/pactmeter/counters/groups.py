@@ -131,31 +131,18 @@ class Counters:
     def _describe(self, column: Column) -> dict[str, Any]:
         spec, flags = column.spec, column.flags
         verdict = column.verdict or access.Verdict("missing", "none of its CPUs is online")
-        return {
-            "column": spec.column,
-            "name": spec.name,
-            "scope": column.scope,
-            "status": verdict.status,
-            "reason": "; ".join(filter(None, (verdict.reason, self._shortfall(column)))) or None,
-            "fix": verdict.fix,
-            "group": self.groups[column.group],
-            "pmu": spec.pmu,
-            "encoded_by": spec.encoded_by,
-            "full_name": spec.full_name,
-            "scale": spec.scale,
-            "unit": spec.unit,
-            "attr": {
-                "type": spec.type,
-                "config": spec.config,
-                "config1": spec.config1,
-                "config2": spec.config2,
-                "exclude_user": bool(flags & perf.FLAG_EXCLUDE_USER),
-                "exclude_kernel": bool(flags & perf.FLAG_EXCLUDE_KERNEL),
-                "exclude_hv": bool(flags & perf.FLAG_EXCLUDE_HV),
-                "inherit": bool(flags & perf.FLAG_INHERIT),
-            },
-            "backend": self.backend,
+        attr = {
+            "type": spec.type,
+            "config": spec.config,
+            "config1": spec.config1,
+            "config2": spec.config2,
+            "exclude_user": bool(flags & perf.FLAG_EXCLUDE_USER),
+            "exclude_kernel": bool(flags & perf.FLAG_EXCLUDE_KERNEL),
+            "exclude_hv": bool(flags & perf.FLAG_EXCLUDE_HV),
+            "inherit": bool(flags & perf.FLAG_INHERIT),
         }
+        told = described(column, verdict, self._shortfall(column))
+        return told | {"group": self.groups[column.group], "attr": attr, "backend": self.backend}
 
     def _shortfall(self, column: Column) -> str | None:
         """Return what an event that counts may have missed."""
@@ -179,6 +166,24 @@ class Counters:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def described(column: Column, verdict: access.Verdict, shortfall: str | None) -> dict[str, Any]:
+    """Return what every backend says of an event, as plain data."""
+    spec = column.spec
+    return {
+        "column": spec.column,
+        "name": spec.name,
+        "scope": column.scope,
+        "status": verdict.status,
+        "reason": "; ".join(filter(None, (verdict.reason, shortfall))) or None,
+        "fix": verdict.fix,
+        "pmu": spec.pmu,
+        "encoded_by": spec.encoded_by,
+        "full_name": spec.full_name,
+        "scale": spec.scale,
+        "unit": spec.unit,
+    }
 
 
 def _section_of(opened: Opened, group: int) -> Key | None:

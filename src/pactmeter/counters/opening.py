@@ -61,17 +61,12 @@ class Opened:
     def close(self) -> None:
         """Close everything; may be called again."""
         self.sections.clear()
-        self.give_back(0)
-
-    def give_back(self, held: int) -> None:
-        """Close the descriptors after the first `held`; what is sampled is so from the first on."""
-        if self.backend == "ring":
-            for ring in self.rings.values():
-                ring.close()
-            self.rings.clear()
-            self.records = Records()
-        plan.close_all(self.descriptors[held:])
-        del self.descriptors[held:]
+        for ring in self.rings.values():
+            ring.close()
+        self.rings.clear()
+        self.records = Records()
+        plan.close_all(self.descriptors)
+        self.descriptors.clear()
 
     @property
     def leaders(self) -> Iterator[int]:
@@ -147,7 +142,6 @@ def _check_sampled(columns: Sequence[Column], groups: list[KernelGroup], pid: in
     Raises:
         SamplingRefusedError: An event opens where the kernel only counts it.
     """
-    held = [(column, column.verdict, column.flags) for column in columns]
     reasons = [group.unsampled for group in groups if group.unsampled]
     absent = [column for column in columns if column.verdict and column.verdict.status != "ok"]
     if reasons and len(absent) == len(columns):
@@ -162,9 +156,6 @@ def _check_sampled(columns: Sequence[Column], groups: list[KernelGroup], pid: in
                 raise SamplingRefusedError(
                     reasons[0] if reasons else f"{column.spec.name} cannot be sampled"
                 )
-    for column, verdict, flags in held:
-        if column not in absent:
-            column.verdict, column.flags = verdict, flags
 
 
 def _probed(
@@ -201,8 +192,7 @@ def _open_all(
     after is taken; after some tries the last one, and that is told.
     """
     for _ in range(_SETTLE_TRIES):
-        opened.sections.clear()
-        opened.give_back(0)
+        opened.close()
         for group in machine:
             group.refused.clear()
             _attach(opened, group, [(-1, cpu) for cpu in group.cpus])

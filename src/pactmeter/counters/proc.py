@@ -141,24 +141,9 @@ class ProcCounters:
         return [self._describe(*pair) for pair in zip(self._columns, self._verdicts, strict=True)]
 
     def _describe(self, column: Column, verdict: Verdict) -> dict[str, Any]:
-        spec = column.spec
         shortfall = self._shortfall(column) if verdict.status == "ok" else None
-        return {
-            "column": spec.column,
-            "name": spec.name,
-            "scope": column.scope,
-            "status": verdict.status,
-            "reason": "; ".join(filter(None, (verdict.reason, shortfall))) or None,
-            "fix": verdict.fix,
-            "group": self.groups[column.group],
-            "pmu": spec.pmu,
-            "encoded_by": spec.encoded_by,
-            "full_name": spec.full_name,
-            "scale": spec.scale,
-            "unit": spec.unit,
-            "attr": None,
-            "backend": self.backend,
-        }
+        told = groups.described(column, verdict, shortfall)
+        return told | {"group": self.groups[column.group], "attr": None, "backend": self.backend}
 
     def _shortfall(self, column: Column) -> str | None:
         """Return what an event that counts may have missed."""
