@@ -89,13 +89,17 @@ def test_every_tool_has_figures_or_the_reason_why_not(peers, measured, key):
 @pytest.mark.slow
 @pytest.mark.root
 def test_two_devices_of_a_kind_are_found_by_each_tool_that_reads_them(peers, measured):
-    """No tool loses a device because the emulated machine shows less than a real one."""
+    """No tool loses a device because the emulated machine shows less than a real one.
+
+    Their first and last intervals are theirs to lose, and long where the machine is busy; one
+    device of two alike is half.
+    """
     (codecarbon,) = measured["two"]["codecarbon"].runs
     (perun,) = measured["two"]["perun"].runs
     for run in (codecarbon, perun):
         for kind in ("processors", "GPUs"):
             true, reported = peers.sums(run, kind)
-            assert reported == pytest.approx(true, rel=0.2)
+            assert 0.6 < reported / true < 1.4
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -183,9 +184,13 @@ def started(name):
 def test_the_command_tells_an_a100_from_a_v100_on_an_emulated_machine():
     """In real time; both at once, since they take 17 s."""
     begun_s = time.monotonic()
-    processes = {name: started(name) for name in ("a100", "v100")}
+    with ExitStack() as stack:
+        processes = {name: stack.enter_context(started(name)) for name in ("a100", "v100")}
+        for process in processes.values():
+            stack.callback(process.kill)
+        ended = {name: process.communicate(timeout=120) for name, process in processes.items()}
     for name, process in processes.items():
-        told, errors = process.communicate(timeout=120)
+        told, errors = ended[name]
         if "emulated machine" in errors or "/dev/fuse" in errors:
             refuse(errors.strip())
         assert process.returncode == 0, errors
@@ -198,8 +203,9 @@ def test_the_command_tells_an_a100_from_a_v100_on_an_emulated_machine():
         assert period["period_s"] == pytest.approx(model.update_period_s, rel=0.01)
         # a busy machine is late with its orders: wider than a quiet one would need
         assert window["length_s"] == pytest.approx(model.window_s, abs=0.004 + window["u_s"])
+        # three bursts: outside its k=2 in one run of twenty, outside three times that in 0.6 %
         closure = card["closure_loaded"]["usage"]
-        assert abs(closure["closure_pct"]) <= closure["u_pct"] + 0.5
+        assert abs(closure["closure_pct"]) <= 3 * closure["u_pct"] + 0.5
         assert "takes --duration" in card["polling_cost"]["reason"]
     assert time.monotonic() - begun_s < RUN_S + 10
 
