@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks import common
-from benchmarks.counters_tools import NO_PERF, Bench, pact, perf_record, run, said
+from benchmarks.counters_tools import NO_PERF, Bench, pact, perf_record, perf_stat, run, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 BOUND = 0.01
 WORK_CPU_S = 1.6
 """About so much CPU time a run: some 0.8 s on two cores."""
+SWITCH_ROUNDS = 200_000
 ROUNDS = 3
 """At most so many times the runs that were asked for, as long as they do not tell."""
 
@@ -25,6 +27,7 @@ def table(bench: Bench) -> common.Table:
     pairs, triples = (8, 4) if bench.quick else (40, 10)
     _coarse(made, bench, units, pairs)
     _fine(made, bench, units, triples)
+    _switching(made, bench, 2 if bench.quick else 5)
     made.notes.append(
         f"Four threads, {units} units of work each: CLOCK_PROCESS_CPUTIME_ID of the target itself,"
         " and so without the start of the sampler. The order turns from one set to the next."
@@ -37,6 +40,28 @@ def _calibrate(bench: Bench) -> int:
     with bench.scratch() as folder:
         costs_s = [said(run(bench.words("work", trial), folder))["cpu_s"] for _ in range(3)]
     return max(10, round(trial * WORK_CPU_S / min(costs_s)))
+
+
+def _switching(made, bench: Bench, count: int) -> None:
+    """Print what each switch costs a program more that does nothing else."""
+    words = bench.words("switch", SWITCH_ROUNDS)
+    polled = replace(bench, pact_options=("--counter-backend", "poll"))
+    ways = {
+        "bare": lambda: words,
+        "PACT": lambda: pact(bench, 0.01, words),
+        "PACT, polled": lambda: pact(polled, 0.01, words),
+    }
+    if bench.has_perf:
+        ways["`perf stat -I`"] = lambda: perf_stat(0.01, words)
+        ways["`perf record`"] = lambda: perf_record(0.01, words)
+    sets = _sets(bench, ways, count, 0)
+    for way in list(ways)[1:]:
+        more_us = [1e6 * (one[way] - one["bare"]) / (4 * SWITCH_ROUNDS) for one in sets]
+        bare_us = statistics.median(1e6 * one["bare"] / (4 * SWITCH_ROUNDS) for one in sets)
+        made.add(
+            f"beside: {way} at 10 ms, on four threads that only wake each other",
+            f"+{statistics.median(more_us):.2f} us a wake-up of {bare_us:.2f} us (n = {count})",
+        )
 
 
 def _sets(bench: Bench, ways: dict[str, Callable[[], list[str]]], count: int, first: int) -> list:

@@ -6,12 +6,14 @@
    counter_target tree SECONDS          a thread every ms, and children that exec
    counter_target hog SECONDS           four spinning threads; ends with its parent
    counter_target churn SECONDS         four threads that start and join others, as fast as they can
+   counter_target switch ROUNDS         two pairs of threads, each on one CPU, that wake each other
    counter_target leaf DESCRIPTOR       touches some pages; adds its switches to what is in a file
 
    Prints one JSON object: its times on CLOCK_MONOTONIC, its CPU time, and getrusage at both ends;
    the children it has waited for, and how many of their switches were part of their ending.  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +30,7 @@ enum { THREADS = 4, PAGE = 4096, ARENA = 4096, BURST = 64 };
 
 static double end_s;
 static long units;
-static int rounds, children;
+static int rounds, children, pipes[THREADS][2];
 static long *own_switches; /* of the children, by themselves: without those of their ending */
 static unsigned seed;
 static volatile uint64_t sink;
@@ -125,6 +127,20 @@ static void *bursty(void *index)
         forget(p, faults);
         nap(0.025 + (rand_r(&state) % 15001) * 1e-6);
     }
+    return NULL;
+}
+
+static void *pair(void *index)
+{
+    int own = (int)(uintptr_t)index, other = own ^ 1;
+    cpu_set_t cpus;
+    char byte = 0;
+    CPU_ZERO(&cpus);
+    CPU_SET(own / 2 % sysconf(_SC_NPROCESSORS_ONLN), &cpus);
+    pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);
+    for (int round = 0; round < rounds; round++)
+        if (write(pipes[other][1], &byte, 1) != 1 || read(pipes[own][0], &byte, 1) != 1)
+            exit(6);
     return NULL;
 }
 
@@ -242,10 +258,15 @@ int main(int argc, char **argv)
         body = bursty;
     else if (!strcmp(mode, "hog"))
         body = hog;
+    else if (!strcmp(mode, "switch"))
+        body = pair;
     else if (!strcmp(mode, "churn"))
         body = churn;
     else if (strcmp(mode, "tree"))
         return 2;
+    for (int i = 0; i < THREADS; i++)
+        if (body == pair && pipe(pipes[i]))
+            return 7;
     if (body == hog)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (body) {

@@ -38,6 +38,25 @@ if len(sys.argv) > 1:
 """
 
 
+PING_PONG = """
+import json, os, resource
+there, back = os.pipe(), os.pipe()
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+if os.fork() == 0:
+    while os.read(there[0], 1) == b"x":
+        os.write(back[1], b"x")
+    os._exit(0)
+for _ in range(100_000):
+    os.write(there[1], b"x")
+    os.read(back[0], 1)
+os.write(there[1], b"!")
+os.wait()
+uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+with open("switches.json", "w") as file:
+    json.dump(sum(use.ru_nvcsw + use.ru_nivcsw for use in uses), file)
+"""
+
+
 def measure(folder, *options, program=TREE, arguments=(), launcher=()):
     """Measure a Python program; return its run, its rusage and standard error."""
     words = [*launcher, *PACT, "run", "--psu", "none", "-o", "p.csv", *options, "--"]
@@ -74,6 +93,24 @@ def test_bins_sum_to_the_rows_and_lie_end_to_end(tmp_path, backend, arguments):
     assert {event["backend"] for event in run.manifest["events"]} == {backend}
     edges = zip(bins["start_s"], bins["dt_s"], bins["start_s"][1:], strict=False)
     assert all(abs(start + length - after) < 3e-6 for start, length, after in edges)
+
+
+@pytest.mark.perf("kernel")
+def test_a_program_that_switches_all_the_time_is_left_alone_and_counted_right(tmp_path):
+    run, errors = measure(tmp_path, "-e", "context-switches,faults", program=PING_PONG)
+
+    bins = bins_of(run)
+    used = run.manifest["used"]
+    assert used["counter_backend"] == "ring"
+    assert 0.0 < run.manifest["sampler"]["unsampled_s"] < 60.0
+    assert "too many context switches to sample each" in errors
+    for event in ("faults", "context-switches"):
+        assert sum(bins[event]) == sum(run.columns[event])
+    switches = json.loads((tmp_path / "switches.json").read_text())
+    assert sum(bins["context-switches"]) == pytest.approx(switches, rel=0.02)
+    # while nothing is sampled they are read every period: not a second's worth, laid out evenly
+    within = bins["context-switches"][20:-20]
+    assert len(set(within)) > len(within) / 10
 
 
 @pytest.mark.perf("kernel")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pactmeter.counters.reading import AlwaysOn, Shared
-from pactmeter.counters.scaling import Part, combine, whole_ns
+from pactmeter.counters.scaling import Turns, clocked_ns, combine, whole_ns
 from pactmeter.kernel import perf
 
 
@@ -112,26 +112,42 @@ def test_a_shared_group_is_scaled_by_the_reference_of_the_same_reading(kernel):
 
 
 def test_a_pmu_of_some_cores_is_not_scaled_and_unknown_where_it_never_ran(kernel):
-    kernel(fd3=[(1, 100, 0, 0), (1, 100, 40, 9)])
+    kernel(fd3=[(1, 100, 0, 0), (1, 140, 40, 9)])
     section = Shared([0], scaled=False)
     section.add(1, 3, [0])
 
     assert section.read() == (None, (1e-7, 0.0))
-    assert section.read() == ([9], (1e-7, 4e-8))
+    assert section.read() == ((9,), (1.4e-7, 4e-8))
 
 
 counts = st.integers(0, 2**62)
 times_ns = st.integers(0, 10**15)
+MS = 1_000_000
 
 
-@given(count=counts, enabled=times_ns, late=st.integers(0, 1_000_000))
-def test_an_unshared_count_is_exact(count, enabled, late):
-    part = Part((count,), enabled, enabled, enabled + late)
+def turned(*readings):
+    """Return a target whose group counted one event; cumulative counts, running, whole time."""
+    turns = Turns(1)
+    for count, running_ns, enabled_ns in readings:
+        turns.take([count], running_ns, enabled_ns)
+    return turns
 
-    scaled = combine([part])
 
-    assert scaled.counts == (count if enabled else 0,)
-    assert scaled.enabled_ns == scaled.running_ns
+def total(*readings):
+    return combine([turned(*readings)]).counts[0]
+
+
+@given(st.lists(st.tuples(counts, times_ns, st.integers(0, MS)), min_size=1, max_size=8))
+def test_an_unshared_count_is_exact_at_every_reading(stretches):
+    turns, count, ran = Turns(1), 0, 0
+    for more, longer, late in stretches:
+        count, ran = count + more, ran + longer
+        turns.take([count], ran, whole_ns(ran, ran, ran + late))
+
+        scaled = combine([turns])
+
+        assert scaled.counts == (count if ran else 0,) or not ran
+        assert scaled.enabled_ns == scaled.running_ns
 
 
 @given(
@@ -139,41 +155,91 @@ def test_an_unshared_count_is_exact(count, enabled, late):
     shares=st.lists(st.tuples(times_ns, st.integers(1, 10**15)), min_size=1, max_size=8),
 )
 def test_a_steady_rate_is_recovered_from_any_shares(rate, shares):
-    parts = [
-        Part((rate * running,), running, running, running + hidden) for hidden, running in shares
-    ]
+    targets = [turned((rate * ran, ran, ran + waited)) for waited, ran in shares]
+    truth = sum(rate * (ran + waited) for waited, ran in shares)
 
-    scaled = combine(parts)
+    assert combine(targets).counts[0] == pytest.approx(truth, rel=1e-9, abs=len(shares))
 
-    truth = rate * sum(whole_ns(p.enabled_ns, p.running_ns, p.reference_ns) for p in parts)
-    assert scaled.counts == (truth,)
+
+@given(
+    rate=st.integers(0, 10),
+    turns=st.lists(st.tuples(times_ns, times_ns), min_size=1, max_size=20),
+    last=st.tuples(times_ns, st.integers(1, 10**15)),
+)
+def test_a_steady_rate_is_recovered_however_the_turns_are_cut(rate, turns, last):
+    target, ran, whole = Turns(1), 0, 0
+    for waits, runs in [*turns, last]:
+        ran, whole = ran + runs, whole + waits + runs
+        target.take([rate * ran], ran, whole)
+
+    assert combine([target]).counts[0] == pytest.approx(rate * whole, rel=1e-9, abs=1)
 
 
 @given(
     st.lists(
-        st.tuples(counts, times_ns, times_ns, times_ns).map(lambda t: Part((t[0],), *t[1:])),
+        st.tuples(counts, times_ns, times_ns).map(lambda t: (t[0], t[1], t[1] + t[2])),
         min_size=1,
+        max_size=8,
     )
 )
-def test_scaling_never_loses_a_count_that_was_made(parts):
-    scaled = combine(parts)
+def test_totals_only_grow_and_hold_all_that_was_counted(stretches):
+    first, second = Turns(1), turned((7, 10, 20))
+    count = ran = whole = before = 0
+    for more, runs, lasts in stretches:
+        count, ran, whole = count + more, ran + runs, whole + lasts
+        first.take([count], ran, whole)
 
-    if scaled.counts is None:
-        assert all(part.running_ns == 0 for part in parts)
-    else:
-        assert scaled.counts[0] >= sum(part.counts[0] for part in parts if part.running_ns)
+        scaled = combine([first, second])
+
+        assert scaled.counts[0] >= max(before, count + 7)
         assert scaled.running_ns <= scaled.enabled_ns
+        before = scaled.counts[0]
+
+
+def test_a_stretch_is_scaled_by_itself_and_not_by_what_was_before():
+    alone = (1_000_000, 1000 * MS, 1000 * MS)
+    halved = (1_005_000, 1500 * MS, 2000 * MS)
+    assert total(alone, halved) - total(alone) == 10_000
+
+    halved = (500_000, 500 * MS, 1000 * MS)
+    alone = (510_000, 1500 * MS, 2000 * MS)
+    assert total(halved, alone) - total(halved) == 10_000
+
+
+def test_a_turn_cut_by_a_reading_does_not_stand_for_a_long_wait():
+    """Of the first 10 us no rate is made: they and what came before are less than a turn."""
+    steady = (1000, 10 * MS, 20 * MS)
+    cut = (1100, 10 * MS + 10_000, 120 * MS)
+
+    assert total(steady, cut) == pytest.approx(2100 + 100 * 100, rel=0.15)
 
 
 def test_running_0_is_unknown_but_a_target_that_slept_is_0():
-    assert combine([Part((0,), 5_000_000, 0, 5_000_000)]).counts is None
-    assert combine([Part((0,), 0, 0, 0)]).counts == (0,)
+    assert combine([turned((0, 0, 5 * MS))]).counts is None
+    assert combine([turned((0, 0, 0))]).counts == (0,)
 
 
-def test_a_target_never_counted_is_taken_to_be_like_the_others():
-    seen, unseen = Part((10,), 10**9, 10**9, 10**9), Part((0,), 10**9, 0, 10**9)
-
+def test_a_target_never_counted_is_taken_to_be_like_the_others_until_it_is():
+    seen, unseen = turned((10, 1000 * MS, 1000 * MS)), turned((0, 0, 1000 * MS))
     assert combine([seen, unseen]).counts == (20,)
+
+    unseen.take(
+        [
+            500,
+        ],
+        500 * MS,
+        1500 * MS,
+    )
+    assert combine([seen, unseen]).counts == (520,)
+
+
+def test_what_waited_before_anything_was_counted_takes_the_first_rate():
+    assert total((0, 0, 90 * MS), (10, 10 * MS, 100 * MS)) == 100
+
+
+def test_the_clock_alone_tells_what_a_group_missed():
+    assert clocked_ns(1000 * MS, 1001 * MS) == 1000 * MS
+    assert clocked_ns(1000 * MS, 2000 * MS) == 2000 * MS
 
 
 def test_an_unknown_machine_has_no_system_call(monkeypatch):

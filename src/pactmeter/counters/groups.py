@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pactmeter.counters import access
+from pactmeter.counters.budget import Budget
 from pactmeter.kernel import perf
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Counters:
         )
         self._times_from = [_section_of(opened, index) for index in range(count)]
         self._last: list[int | None] = [None] * len(columns)
+        clock_hz = sum(1e9 / group.period_ns for group in opened.groups if group.period_ns)
+        self._budget = Budget(opened.sampling, len(opened.rings), clock_hz, now_s=time.monotonic())
 
     def read(self) -> Sample:
         """Return the totals since enabling; a total never falls.
@@ -71,7 +74,7 @@ class Counters:
                 continue
             for column, count in zip(section.columns, counts, strict=True):
                 before = last[column]
-                # A scaled total is an estimate: it can fall when the share changes.
+                # whatever the kernel says: no bin has a negative count
                 total = count if before is None or count > before else before
                 totals[column] = last[column] = total
         middle_s = (begin_s + time.monotonic()) / 2
@@ -90,9 +93,10 @@ class Counters:
     def collect(self) -> list[Span]:
         """Return what the kernel has sampled since the last time; nothing of a polled backend."""
         records = self._opened.records
-        spans = [span for ring in self.rings for span in records.feed(ring.drain())]
+        found = [records.feed(ring.drain()) for ring in self.rings]
         records.forget_ended()
-        return spans
+        self._budget.saw([len(spans) for spans in found], time.monotonic())
+        return [span for spans in found for span in spans]
 
     @property
     def lost_records(self) -> int:
@@ -104,10 +108,21 @@ class Counters:
         """How often the kernel held samples back."""
         return self._opened.records.throttled
 
+    @property
+    def unsampled(self) -> bool:
+        """Whether the kernel takes no samples now, because there were too many."""
+        return self._budget.spent
+
+    @property
+    def unsampled_s(self) -> float:
+        """How long that was so until it sampled again, in seconds."""
+        return self._budget.off_s
+
     def pause(self) -> None:
         """Stop counting, so that nobody pays for it, until `resume`."""
         for leader in self._opened.leaders:
             perf.disable(leader)
+        self._budget.restore(time.monotonic())
 
     def resume(self) -> None:
         """Count on.

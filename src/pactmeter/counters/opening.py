@@ -46,6 +46,7 @@ class Opened:
         descriptors: All descriptors, members after their leader.
         rings: Where samples are written, by CPU.
         records: What parses them.
+        sampling: The members of groups that take samples.
         unsettled: Threads were started so fast that some may be missing.
     """
 
@@ -56,6 +57,7 @@ class Opened:
     descriptors: list[int] = field(default_factory=list)
     rings: dict[int, Ring] = field(default_factory=dict)
     records: Records = field(default_factory=Records)
+    sampling: list[int] = field(default_factory=list)
     unsettled: bool = False
 
     def close(self) -> None:
@@ -67,6 +69,7 @@ class Opened:
         self.records = Records()
         plan.close_all(self.descriptors)
         self.descriptors.clear()
+        self.sampling.clear()
 
     @property
     def leaders(self) -> Iterator[int]:
@@ -265,6 +268,7 @@ def _record(opened: Opened, group: KernelGroup, cpu: int, descriptors: list[int]
     for fd in descriptors:
         if fd != ring.fd:
             perf.redirect(fd, ring.fd)
+    opened.sampling += [descriptors[place] for place in group.sampling]
     slots = tuple(
         (_index(opened, column), place)
         for place, column in enumerate(group.opened)

@@ -29,7 +29,8 @@ Key = tuple[Scope, int, str]
 REFERENCE = EventSpec("dummy", "dummy", perf.TYPE_SOFTWARE, perf.SW_DUMMY, pmu="software")
 """Counts nothing and is always on: the reference of time where no software event was asked for."""
 CLOCK = EventSpec("cpu-clock", "cpu-clock", perf.TYPE_SOFTWARE, perf.SW_CPU_CLOCK, pmu="software")
-"""Leads a group that samples: it ticks every period that its target runs."""
+"""Leads a group that is sampled and says how long its target has run. Another member like it ticks
+every period of that, and may be switched off while this one counts on."""
 SWITCHES = EventSpec(
     "context-switches",
     "context-switches",
@@ -94,18 +95,18 @@ class KernelGroup:
     unsampled: str | None = None
 
     def sample(self, period_ns: int) -> None:
-        """Have the kernel sample the group: its clock leads, and switches sample it too.
+        """Have the kernel sample the group: behind its clock come the members that do it.
 
         In system scope the clock ticks on, whatever runs: there it is enough.
         """
         self.period_ns = period_ns
+        clock = [m for m in self.members if _plain(m[0]) and m[0].config == CLOCK.config][:1]
+        others = [member for member in self.members if member not in clock]
+        sampling = [CLOCK]
         if self.scope == "tree":
             self.cpus = self.cpus or pmu.online_cpus()
-        for spec in (SWITCHES, CLOCK) if self.scope == "tree" else (CLOCK,):
-            same = [m for m in self.members if _plain(m[0]) and m[0].config == spec.config]
-            for member in same[:1]:
-                self.members.remove(member)
-            self.members.insert(0, same[0] if same else (spec, None))
+            sampling.append(SWITCHES)
+        self.members = [*(clock or [(CLOCK, None)]), *((spec, None) for spec in sampling), *others]
 
     def probe(self, pid: int, cpu: int) -> None:
         """Find out on one target which members open; each gets its verdict.
@@ -141,7 +142,7 @@ class KernelGroup:
             except ProcessLookupError:
                 raise
             except OSError as error:
-                if self._samples(len(descriptors)):
+                if len(descriptors) < self.sampling.stop:
                     code = errno.errorcode.get(error.errno or 0, str(error.errno))
                     self.unsampled = f"{code} where {spec.name} is to sample a group"
                 verdict = access.explain(error, spec, self.scope, pid=pid)
@@ -149,7 +150,8 @@ class KernelGroup:
                     verdict = self._alone(spec, attr, pid, cpu) or self._too_large()
             else:
                 descriptors.append(fd)
-                if self._samples(len(descriptors) - 1) and attr.flags & perf.FLAG_EXCLUDE_KERNEL:
+                user_only = attr.flags & perf.FLAG_EXCLUDE_KERNEL
+                if len(descriptors) <= self.sampling.stop and user_only:
                     self.unsampled = "only what happens in user mode may be counted"
                 self.opened.append(column)
                 self.attrs.append(attr)
@@ -185,15 +187,16 @@ class KernelGroup:
         more = {"config1": spec.config1, "config2": spec.config2, "flags": flags}
         if not self.period_ns:
             return perf.counting_attr(spec.type, config, **more)
-        if not place:
-            more |= {"period": self.period_ns}
-        elif self._samples(place):
-            more |= {"period": 1}
+        if place in self.sampling:
+            more |= {"period": self.period_ns if spec is CLOCK else 1}
         return perf.sampling_attr(spec.type, config, **more)
 
-    def _samples(self, place: int) -> bool:
-        """Whether the member at this place makes samples: the clock, and the switches of a tree."""
-        return self.period_ns > 0 and place < (2 if self.scope == "tree" else 1)
+    @property
+    def sampling(self) -> range:
+        """Places of the members that sample: a clock, and the switches of a tree."""
+        if not self.period_ns:
+            return range(0)
+        return range(1, 3 if self.scope == "tree" else 2)
 
     def open(self, pid: int, cpu: int) -> list[int]:
         """Open what `probe` found on one target and return the descriptors, leader first.
@@ -266,7 +269,7 @@ def kernel_groups(wanted: Sequence[Column]) -> list[KernelGroup]:
 
 
 def _plain(spec: EventSpec) -> bool:
-    """Whether an event counts what the kernel does in both modes, like `CLOCK` and `SWITCHES`."""
+    """Whether an event counts what the kernel does in both modes, like `CLOCK`."""
     software = spec.type == perf.TYPE_SOFTWARE
     return software and not spec.exclude_kernel and not spec.exclude_user
 

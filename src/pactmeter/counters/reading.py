@@ -13,7 +13,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Protocol
 
-from pactmeter.counters.scaling import Part, clocked_ns, combine
+from pactmeter.counters.scaling import Turns, clocked_ns, combine, whole_ns
 from pactmeter.kernel.perf import GroupReader
 
 if TYPE_CHECKING:
@@ -142,11 +142,12 @@ class Pool:
     their counts and running times add up.
     """
 
-    def __init__(self, width: int, *, clocked: bool = False) -> None:
+    def __init__(self, width: int, *, scaled: bool, clocked: bool) -> None:
         self._width = width
+        self._scaled = scaled
         self._clocked = clocked
         self._groups: list[tuple[GroupReader, Sequence[int | None]]] = []
-        self.part: Part | None = None
+        self.turns: Turns | None = None
 
     def add(self, leader_fd: int, slots: Sequence[int | None]) -> None:
         """Add an open group."""
@@ -168,8 +169,11 @@ class Pool:
                     counts[slot] += count
         if self._clocked:
             enabled_ns = clocked_ns(running_ns, reference_ns)
-        # The reference is kept with the counts: a stale count must not be scaled by a fresh time.
-        self.part = Part(counts, enabled_ns, running_ns, reference_ns)
+        elif self._scaled:
+            enabled_ns = whole_ns(enabled_ns, running_ns, reference_ns)
+        # a stale count is not scaled by a fresh time: both are taken here, or neither
+        self.turns = self.turns or Turns(self._width)
+        self.turns.take(counts, running_ns, enabled_ns)
         return True
 
 
@@ -196,7 +200,10 @@ class Shared:
     def add(self, target: Target, leader_fd: int, slots: Sequence[int | None]) -> None:
         """Add a group of a target."""
         self.leaders.setdefault(target, []).append(leader_fd)
-        pool = self._pools.setdefault(target, Pool(len(self.columns), clocked=self.clocked))
+        pool = self._pools.get(target)
+        if pool is None:
+            pool = Pool(len(self.columns), scaled=self.scaled, clocked=self.clocked)
+            self._pools[target] = pool
         pool.add(leader_fd, slots)
 
     def read(self) -> Figures:
@@ -204,15 +211,11 @@ class Shared:
         references = self.reference.enabled_ns() if self.reference and self.scaled else {}
         for target, pool in self._pools.items():
             self.stale += not pool.refresh(references.get(target, 0))
-        parts = [pool.part for pool in self._pools.values() if pool.part is not None]
-        if not parts or len(parts) < len(self._pools):
+        targets = [pool.turns for pool in self._pools.values() if pool.turns is not None]
+        if not targets or len(targets) < len(self._pools):
             return None, None
-        if self.scaled:
-            scaled = combine(parts)
-            return scaled.counts, (scaled.enabled_ns / 1e9, scaled.running_ns / 1e9)
-        enabled, running = sum(p.enabled_ns for p in parts), sum(p.running_ns for p in parts)
-        counts = [sum(column) for column in zip(*(p.counts for p in parts), strict=True)]
-        return counts if running or not enabled else None, (enabled / 1e9, running / 1e9)
+        scaled = combine(targets, estimating=self.scaled)
+        return scaled.counts, (scaled.enabled_ns / 1e9, scaled.running_ns / 1e9)
 
 
 def _read(reader: GroupReader) -> tuple[int, ...] | None:

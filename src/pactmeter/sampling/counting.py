@@ -56,7 +56,7 @@ class Counting(ABC):
         return True
 
     @property
-    def health(self) -> dict[str, int]:
+    def health(self) -> dict[str, float]:
         """What befell the counters, for the manifest."""
         return {"stale_counter_reads": self._counters.stale_reads}
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _READ_EVERY_S = 1.0
 """Totals are read so often at least, and bins made until then; rows of power read them too."""
+_READ_OFTEN_S = 0.01
+"""Totals are read every period while nothing is sampled, but not more often than this."""
 _MOST_SPANS = 50_000
 """Beyond so many, at some 400 bytes each, totals are read and bins made at once."""
 _SETTLE_PERIODS, _LONGEST_SETTLE_S = 2, 0.03
@@ -67,18 +69,29 @@ class SampledCounting(Counting):
         return not any(mark.kind == "end" for mark in list(self._marks))
 
     @property
-    def health(self) -> dict[str, int]:
+    def health(self) -> dict[str, float]:
         """What befell the counters, for the manifest."""
-        lost = {"lost_records": self._counters.lost_records}
-        return super().health | lost | {"throttled": self._counters.throttled}
+        counters = self._counters
+        return super().health | {
+            "lost_records": counters.lost_records,
+            "throttled": counters.throttled,
+            "unsampled_s": round(counters.unsampled_s, 3),
+        }
 
     @property
     def notes(self) -> list[str]:
         """What whoever reads the bins must know."""
-        if not self._counters.lost_records:
-            return super().notes
-        lost = "samples of counters were lost: totals are whole, their place in time is coarser"
-        return [*super().notes, lost]
+        notes = super().notes
+        if self._counters.lost_records:
+            notes.append(
+                "samples of counters were lost: totals are whole, their place in time is coarser"
+            )
+        if unsampled_s := self._counters.unsampled_s:
+            notes.append(
+                f"too many context switches to sample each: for {unsampled_s:.1f} s counters were"
+                " read every period"
+            )
+        return notes
 
     def begin(self) -> float:
         """Read the opening edge; return its time."""
@@ -131,6 +144,8 @@ class SampledCounting(Counting):
         self._marks.append(_Mark(kind, self._last))
         # later than a row of a second, whose reading then serves: one wake-up, not two
         after_s = _READ_EVERY_S + self._settle_s
+        if self._counters.unsampled:
+            after_s = max(self._period_s, _READ_OFTEN_S)
         self._read_s = self._last.time_s + after_s if self._open else float("inf")
         if kind != "on" and len(self._marks) == 1:  # else the thread wakes for those before it
             self._wake()
