@@ -69,6 +69,7 @@ def measure(folder, *options, program=TREE, arguments=(), launcher=()):
 def bins_of(run):
     """Return {event: counts of its bins}, with the bins' edges as `start_s` and `dt_s`."""
     header, rows = read_table(run.files.counters)
+    assert rows, run.manifest["notes"]
     columns = zip(*rows, strict=True)
     return {
         name: [float(cell) if name in ("start_s", "dt_s") else int(cell) for cell in cells]

@@ -221,6 +221,28 @@ def test_a_program_that_waits_for_all_its_children_does_not_wait_for_the_sampler
     assert done.code == 0, done.err
 
 
+def test_a_program_that_runs_out_of_stack_in_a_call_keeps_its_run(program):
+    done = program(
+        """
+        from pactmeter import PACT
+        @PACT
+        def work(): return 1
+        def deeper():
+            work()
+            deeper()
+        for _ in range(2):
+            try: deeper()
+            except RecursionError: pass
+        for _ in range(10): work()
+        """
+    )
+    assert done.code == 0, done.err
+    run = done.settled()
+    assert run.status == "complete", (run.manifest["reason"], done.err)
+    assert run.manifest["calls"] > 1000
+    assert len(list(done.folder.glob("*.json"))) == 1
+
+
 def test_calls_from_the_garbage_collector_and_from_signal_handlers_harm_nothing(program):
     done = program(
         """
@@ -232,12 +254,17 @@ def test_calls_from_the_garbage_collector_and_from_signal_handlers_harm_nothing(
         class Node: pass
         @PACT
         def work(): return [bytearray(10) for _ in range(50)]
-        left = 2000  # where a call takes longer than a millisecond nothing else would ever run
+        # where a call takes longer than a millisecond nothing else would ever run, and each handler
+        # would be interrupted by the next until Python's stack is full
+        left, inside = 2000, 0
         def handle(*_):
-            global left
+            global left, inside
             left -= 1
             if not left: signal.setitimer(signal.ITIMER_REAL, 0)
+            if inside > 3: return
+            inside += 1
             work()
+            inside -= 1
         signal.signal(signal.SIGALRM, handle)
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
         for n in range(300):

@@ -16,8 +16,9 @@ from unit.counter_target import CHURN, OTHER, TREE, Target, as_nobody
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-def near(count: int, truth: int) -> bool:
-    return abs(count - truth) <= max(5, truth / 1000)
+def near(count: int, truth: int, ended: int = 0) -> bool:
+    """Whether they agree; the kernel may switch what ends once more when it counts no longer."""
+    return abs(count - truth) <= max(5, truth / 1000) + ended
 
 
 def statuses(counters) -> dict[str, str]:
@@ -54,7 +55,7 @@ def test_a_tree_is_counted_whole_and_once():
     assert faults > 25_000
     assert switches > 200
     assert near(sample.totals[0], faults)
-    assert near(sample.totals[1], switches)
+    assert near(sample.totals[1], switches, ended=5)
     for wide in (sample.totals[2:], whole.totals):
         assert wide[0] >= sample.totals[0]
         assert wide[1] >= sample.totals[1]

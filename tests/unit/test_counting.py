@@ -16,7 +16,8 @@ class Scripted:
     columns = ("a", "b")
     groups = ("a", "b")
 
-    def __init__(self):
+    def __init__(self, unknown=0):
+        self.unknown = unknown
         self.reads = 0
         self.fail = False
         self.closed = False
@@ -29,7 +30,11 @@ class Scripted:
             if self.fail:
                 raise OSError(5, "Input/output error")
             n = self.reads
-        return Sample(time.monotonic(), (10 * n, None), ((n * 1.0, n * 0.5), None))
+        first = None if n <= self.unknown else 10 * n
+        return Sample(time.monotonic(), (first, None), ((n * 1.0, n * 0.5), None))
+
+    def describe(self):
+        return [{"status": "ok"}, {"status": "missing"}]
 
     def wait(self, reads):
         with self.seen:
@@ -45,6 +50,20 @@ def counting():
     yield counting
     counting.close()
     assert counting._counters.closed
+
+
+def test_counters_that_cannot_be_read_at_first_are_read_all_the_same():
+    """A group that waits for the hardware, or threads that end just then."""
+    counting = PolledCounting(Scripted(unknown=1), 0.005)
+    start = counting.begin()
+    counting.start(start, zero_s=start)
+    counting._counters.wait(10)
+    counting.end()
+    counted = [int(line.split(",")[2]) for line in counting.lines()]
+    counting.close()
+
+    assert len(counted) > 5
+    assert sum(counted) == 10 * (counting._counters.reads - 2)
 
 
 def test_the_rows_of_a_call_lie_end_to_end_and_add_up_to_its_counts(counting):

@@ -63,10 +63,10 @@ def open_counters(
     columns = plan.columns(groups, scope)
     if backend != "proc":
         polled = Counters(opening.open_columns(columns, pid, exclude_pids), why)
-        if backend == "poll" or not columns or _some(polled):
+        if backend == "poll" or not columns or counts_anything(polled):
             return polled
         counters = open_proc(columns, pid, exclude_pids)
-        if not _some(counters):
+        if not counts_anything(counters):
             return polled
         polled.close()
         counters.why = "ring and poll: no perf event opens"
@@ -74,6 +74,6 @@ def open_counters(
     return open_proc(columns, pid, exclude_pids)
 
 
-def _some(counters: AnyCounters) -> bool:
+def counts_anything(counters: AnyCounters) -> bool:
     """Whether anything is counted."""
     return any(event["status"] == "ok" for event in counters.describe())

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from pactmeter.clock import now_s
+from pactmeter.counters.backends import counts_anything
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,8 @@ class Counting(ABC):
         self.problem: str | None = None
         """Why counters could not be read, the last time that happened."""
         self._zero_s = 0.0
+        self.anything = counts_anything(counters)
+        """Whether at least one event is counted, whether or not it can be read just now."""
         self._last = counters.read()
         self._first = self._row_last = self._last
         self._times = [[0.0, 0.0] for _ in counters.groups]
@@ -44,11 +47,6 @@ class Counting(ABC):
         if self.anything:
             self._thread = threading.Thread(target=self._work_on, name="counters", daemon=True)
             self._thread.start()
-
-    @property
-    def anything(self) -> bool:
-        """Whether at least one event is counted."""
-        return any(total is not None for total in self._last.totals)
 
     @property
     def resting(self) -> bool:

@@ -86,10 +86,10 @@ class SampledCounting(Counting):
             notes.append(
                 "samples of counters were lost: totals are whole, their place in time is coarser"
             )
-        if unsampled_s := self._counters.unsampled_s:
+        if self._counters.unsampled_s:
             notes.append(
-                f"too many context switches to sample each: for {unsampled_s:.1f} s counters were"
-                " read every period"
+                "too many context switches to sample each: for a part of the time counters were"
+                " read every period (sampler.unsampled_s)"
             )
         return notes
 
