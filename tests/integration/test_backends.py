@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from pactmeter.analysis.run import load
 from pactmeter.store.table import read_table
 from support import refuse_perf
+from support.rights import NOBODY
 
 PACT = (sys.executable, "-m", "pactmeter")
 
@@ -94,6 +96,23 @@ def test_bins_sum_to_the_rows_and_lie_end_to_end(tmp_path, backend, arguments):
     assert {event["backend"] for event in run.manifest["events"]} == {backend}
     edges = zip(bins["start_s"], bins["dt_s"], bins["start_s"][1:], strict=False)
     assert all(abs(start + length - after) < 3e-6 for start, length, after in edges)
+
+
+@pytest.mark.perf("kernel")
+@pytest.mark.root
+def test_what_another_users_rights_keep_from_being_counted_is_told_before_and_after(tmp_path):
+    program = tmp_path / "raised"
+    shutil.copy(shutil.which("true"), program)
+    os.chown(program, NOBODY, NOBODY)
+    program.chmod(0o4755)
+    words = [*PACT, "run", "--psu", "none", "-e", "faults", "-o", "p.csv", "--", "./raised"]
+
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("pactmeter: raised takes on the rights of another user")
+    (note,) = load(tmp_path / "p.csv").manifest["notes"]
+    assert "the kernel counts no events" in note
 
 
 @pytest.mark.perf("kernel")

@@ -19,6 +19,7 @@ from pactmeter.analysis.summary import summarize
 from pactmeter.cli.options import add_measuring, measuring_arguments
 from pactmeter.cli.status import StatusLine
 from pactmeter.config.run import from_arguments
+from pactmeter.counters.unseen import unseen
 from pactmeter.errors import ConfigError, PactError
 from pactmeter.report.text import render
 from pactmeter.session.run import Run, say
@@ -65,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
     if pid == 0:
         _become(words, gate_read, gate_write, before)
     os.close(gate_read)
-    measured = Run(config, target_pid=pid, command=words, tell=_tell)
+    lost = unseen(words[0], uid=os.getuid(), gid=os.getgid()) if config.scope == "tree" else None
+    notes = [lost] if lost else []
+    measured = Run(config, target_pid=pid, command=words, notes=notes, tell=_tell)
     try:
         call = measured.enter()
     except BaseException:

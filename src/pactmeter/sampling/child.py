@@ -113,6 +113,7 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
     power = Power(devices, min(POLL_PERIOD_S, config.measure_period_s))
     counting = _counting(counters, config.perf_measure_period_s)
     problems += _event_problems(config, counters)
+    notes = [str(note) for note in message.get("notes", [])]
     if not devices and not counting.anything and sampled_by is None:
         problems.append("no power source and no event could be opened: pactmeter doctor says why")
     about = {
@@ -145,11 +146,11 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         "pid": os.getpid(),
         "file": str(record.files.power),
         "wanted": str(record.wanted),
-        "warnings": problems,
+        "warnings": problems + notes,
         "devices_sampled_by": sampled_by,
         "channels": [c["name"] for c in about["channels"]],
     }
-    return Sampler(config, link, record, power, counting), pidfd, ready
+    return Sampler(config, link, record, power, counting, notes=notes), pidfd, ready
 
 
 def _open(devices: list[Device], *, must_psu: bool) -> tuple[list[Device], list[dict[str, Any]]]:

@@ -50,6 +50,8 @@ class Sampler:
         record: Record,
         power: Power,
         counting: Counting,
+        *,
+        notes: list[str],
     ) -> None:
         self._config = config
         self._link = link
@@ -67,7 +69,8 @@ class Sampler:
         self._latest_s = 0.0
         self._flush_s = 0.0
         self._dirty = False
-        self._notes: list[str] = []
+        self._notes = list(notes)
+        self._told = notes
         self._parent_gone = False
         self._sync = False
 
@@ -321,7 +324,8 @@ class Sampler:
         self._record.add_counters(self._counting.lines())
         self._update()
         self._record.write(force=True)
-        warnings = [*self._record.problems, *self._notes, *self._gap_texts()]
+        notes = [note for note in self._notes if note not in self._told]
+        warnings = [*self._record.problems, *notes, *self._gap_texts()]
         self._record.close()
         self._tell({"type": "report", "warnings": warnings, "rows": self._record.rows})
         self._counting.close()

@@ -20,7 +20,7 @@ from pactmeter.session import cuda, regions
 from pactmeter.store.files import RunFiles, short_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pactmeter.config.run import RunConfig
 
@@ -48,12 +48,14 @@ class Run:
         *,
         target_pid: int | None = None,
         command: list[str] | None = None,
+        notes: Sequence[str] = (),
         tell: Callable[[str], None] | None = None,
     ) -> None:
         self._tell = tell or warn
         self._config = config
         self._target_pid = target_pid
         words = command or sys.argv
+        self._notes = list(notes)
         self._command = [word[:_WORD_LENGTH] for word in words[:_COMMAND_WORDS]]
         self._lock = threading.RLock()
         self._sampler: SamplerProcess | None = None
@@ -202,6 +204,7 @@ class Run:
             "target_pid": self._target_pid or os.getpid(),
             "exclude_pids": sampler_pids(),
             "command": self._command,
+            "notes": self._notes,
             "rank": None
             if rank is None
             else {"rank": rank.rank, "size": rank.size, "launcher": rank.launcher},
