@@ -144,11 +144,16 @@ class SampledCounting(Counting):
         self._marks.append(_Mark(kind, self._last))
         # later than a row of a second, whose reading then serves: one wake-up, not two
         after_s = _READ_EVERY_S + self._settle_s
-        if self._counters.unsampled:
-            after_s = max(self._period_s, _READ_OFTEN_S)
         self._read_s = self._last.time_s + after_s if self._open else float("inf")
+        self._hurry()
         if kind != "on" and len(self._marks) == 1:  # else the thread wakes for those before it
             self._wake()
+
+    def _hurry(self) -> None:
+        """Read sooner where nothing is sampled."""
+        if self._open and self._counters.unsampled:
+            soon_s = self._last.time_s + max(self._period_s, _READ_OFTEN_S)
+            self._read_s = min(self._read_s, soon_s)
 
     def _wake(self) -> None:
         os.eventfd_write(self._waker, 1)
@@ -202,6 +207,7 @@ class SampledCounting(Counting):
             self._fill(mark)
             self._marks.popleft()
         with self._lock:
+            self._hurry()
             if len(self._spans) > _MOST_SPANS:
                 self._read_s = 0.0
             if not self._open and not self._marks and (filling or not self._paused):
