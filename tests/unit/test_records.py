@@ -117,4 +117,4 @@ def test_threads_that_ended_without_a_word_are_forgotten_and_living_ones_are_not
 
 def test_a_record_without_length_is_an_error_not_an_endless_loop(records):
     with pytest.raises(ValueError, match="0 bytes"):
-        records.feed(struct.pack("=IHH", 5, 0, 0))
+        list(records.feed(struct.pack("=IHH", 5, 0, 0)))

@@ -7,7 +7,8 @@ group that had to share the hardware) is what the totals have beyond the spans.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate
+from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from pactmeter.counters.records import Span
 
 
-class Bin(NamedTuple):
-    """One bin; a count is None where its total is not known."""
+class Filled(NamedTuple):
+    """Bins that are over, end to end."""
 
-    start_ns: int
-    length_ns: int
-    counts: tuple[int | None, ...]
+    starts_ns: range
+    lengths_ns: list[int]
+    columns: list[list[int | None]]
+    """The counts of all bins, a list for each column; None where the total is not known."""
 
 
 class Bins:
@@ -48,7 +50,7 @@ class Bins:
 
     def fill(
         self, at_ns: int, totals: Sequence[int | None], spans: Iterable[Span], *, last: bool = False
-    ) -> tuple[list[Bin], list[Span]]:
+    ) -> tuple[Filled, list[Span]]:
         """Lay out what was counted since the totals before.
 
         Args:
@@ -67,33 +69,31 @@ class Bins:
         seen = [[0.0] * width for _ in totals]
         later = self._lay_out(spans, seen, zero_ns, at_ns)
 
-        edges_ns = [from_ns, *range(zero_ns + period_ns, at_ns, period_ns), at_ns]
-        lengths_ns = [after - before for before, after in pairwise(edges_ns)]
-        known = zip(seen, self._totals, totals, self._shared, strict=True)
-        columns = [
-            [None] * width
-            if old is None or new is None
-            else _whole(parts, max(new - old, 0), lengths_ns, in_proportion=shared)
-            for parts, old, new, shared in known
-        ]
-        columns = [
-            [None if begun is None or cells[0] is None else begun + cells[0], *cells[1:]]
-            for begun, cells in zip(self._begun, columns, strict=True)
-        ]
-        rows = list(zip(*columns, strict=True)) if columns else [()] * width
-        bins = []
-        for number, counts in enumerate(rows):
-            start_ns = zero_ns + number * period_ns
-            end_ns = min(start_ns + period_ns, at_ns)
-            if end_ns - start_ns == period_ns or (last and end_ns > start_ns):
-                bins.append(Bin(start_ns, end_ns - start_ns, counts))
-        over = len(bins) == width
-        self._begun = (0,) * len(self._totals) if over else rows[-1]
+        ends_ns = [*range(zero_ns + period_ns, at_ns, period_ns), at_ns]
+        passed_ns = [end_ns - from_ns for end_ns in ends_ns]
+        columns: list[list[int | None]] = []
+        for parts, old, new, shared, begun in zip(
+            seen, self._totals, totals, self._shared, self._begun, strict=True
+        ):
+            if old is None or new is None:
+                columns.append([None] * width)
+                continue
+            column = _whole(parts, max(new - old, 0), passed_ns, in_proportion=shared)
+            column[0] = None if begun is None or column[0] is None else begun + column[0]
+            columns.append(column)
+        last_ns = at_ns - (zero_ns + (width - 1) * period_ns)  # of the last bin, so far
+        over = last_ns == period_ns or (last and last_ns > 0)
+        self._begun = (0,) * len(columns) if over else tuple([c.pop() for c in columns])
+        count = width if over else width - 1
+        lengths_ns = [period_ns] * count
+        if over:
+            lengths_ns[-1] = last_ns
         self._at_ns = at_ns
         self._totals = tuple(
             old if new is None else new for old, new in zip(self._totals, totals, strict=True)
         )
-        return bins, later
+        starts_ns = range(zero_ns, zero_ns + count * period_ns, period_ns)
+        return Filled(starts_ns, lengths_ns, columns), later
 
     def _lay_out(
         self, spans: Iterable[Span], seen: Sequence[list[float]], zero_ns: int, at_ns: int
@@ -162,23 +162,28 @@ def _cut(span: Span, at_ns: int) -> tuple[Span | None, Span | None]:
 
 
 def _whole(
-    parts: Sequence[float], total: int, lengths_ns: Sequence[int], *, in_proportion: bool
+    parts: Sequence[float], total: int, passed_ns: Sequence[int], *, in_proportion: bool
 ) -> list[int | None]:
-    """Return whole numbers that follow the parts and whose sum is the total."""
-    seen = sum(parts)
+    """Return whole numbers that follow the parts and whose sum is the total.
+
+    Args:
+        parts: What is seen of each bin.
+        total: What there is.
+        passed_ns: Time until the end of each bin, over which the rest is laid out evenly.
+        in_proportion: Whether the rest lies as the parts do instead.
+    """
+    sums = list(accumulate(parts))
+    seen = sums[-1]
     if not total:
         return [0] * len(parts)
-    factor, even = 1.0, 0.0
     if seen > total or (in_proportion and seen > 0):
         factor = total / seen
+        sums = [part * factor for part in sums]
     else:
-        even = (total - seen) / (sum(lengths_ns) or 1)
-    counts: list[int | None] = []
-    sofar, given = 0.0, 0
-    for part, length_ns in zip(parts, lengths_ns, strict=True):
-        sofar += part * factor + even * length_ns
-        rounded = max(given, min(round(sofar), total))
-        counts.append(rounded - given)
-        given = rounded
-    counts[-1] = (counts[-1] or 0) + total - given
-    return counts
+        even = (total - seen) / (passed_ns[-1] or 1)
+        sums = [part + even * time_ns for part, time_ns in zip(sums, passed_ns, strict=True)]
+    whole = [0, *map(round, sums)]
+    whole[-1] = total
+    if whole[-2] > total:  # by the last digit of a float
+        whole = [min(each, total) for each in whole]
+    return list(map(sub, whole[1:], whole))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pactmeter.counters import access
 from pactmeter.counters.budget import Budget
+from pactmeter.counters.records import number
 from pactmeter.kernel import perf
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pactmeter.counters.opening import Opened
     from pactmeter.counters.plan import Column, Key
     from pactmeter.counters.records import Span
@@ -90,13 +94,16 @@ class Counters:
         """Of each column whether it may have to share the hardware."""
         return [not column.spec.software for column in self._opened.columns]
 
-    def collect(self) -> list[Span]:
-        """Return what the kernel has sampled since the last time; nothing of a polled backend."""
+    def collect(self) -> Iterator[Span]:
+        """Yield what the kernel has sampled since the last time; nothing of a polled backend.
+
+        All is to be taken before the next time.
+        """
         records = self._opened.records
-        found = [records.feed(ring.drain()) for ring in self.rings]
         records.forget_ended()
-        self._budget.saw([len(spans) for spans in found], time.monotonic())
-        return [span for spans in found for span in spans]
+        drained = [ring.drain() for ring in self.rings]
+        self._budget.saw([number(data) for data in drained], time.monotonic())
+        return chain.from_iterable(map(records.feed, drained))
 
     @property
     def lost_records(self) -> int:

@@ -84,17 +84,17 @@ class Records:
         """Let the records of the group with this leader be those of the stream."""
         self._streams[leader_id] = stream
 
-    def feed(self, data: bytes) -> list[Span]:
-        """Return the spans of drained records of one ring."""
+    def feed(self, data: bytes) -> Iterator[Span]:
+        """Yield the spans of drained records of one ring; all of them are to be taken."""
         if not data:
-            return []
+            return iter(())
         kind, _, size = _header(data, 0)
         if kind == perf.RECORD_SAMPLE and _alike(data, size):
             return self._spans(self._layout(kind, size).iter_unpack(data))
         return self._spans(self._walk(data))
 
-    def _spans(self, records: Iterable[Record]) -> list[Span]:
-        spans: list[Span] = []
+    def _spans(self, records: Iterable[Record]) -> Iterator[Span]:
+        # one at a time: what is laid out at once stays in the processor's cache
         streams = self._streams
         for record in records:
             stream = streams[record[_ID]]
@@ -103,13 +103,12 @@ class Records:
             stream.last[tid] = record
             end_ns, clock_ns = record[_TIME], record[_CLOCK]
             if old is None or clock_ns < old[_CLOCK]:  # its first; thread numbers are used again
-                spans.append((end_ns - clock_ns, end_ns, stream.slots, record, stream.nothing, 1.0))
+                yield end_ns - clock_ns, end_ns, stream.slots, record, stream.nothing, 1.0
                 continue
             start_ns = end_ns - clock_ns + old[_CLOCK]
             if start_ns < old[_TIME]:  # noqa: PLR1730  a call of max is a fifth of all this
                 start_ns = old[_TIME]
-            spans.append((start_ns, end_ns, stream.slots, record, old, 1.0))
-        return spans
+            yield start_ns, end_ns, stream.slots, record, old, 1.0
 
     def _walk(self, data: bytes) -> Iterator[Record]:
         """Yield the records with counts, and take note of the others."""
@@ -151,6 +150,11 @@ class Records:
                 for tid in ended:
                     del stream.last[tid]
                 stream.most = 2 * len(stream.last) + _FEW
+
+
+def number(data: bytes) -> int:
+    """Return about how many records were drained, as if all were like the first."""
+    return len(data) // _header(data, 0)[2] if data else 0
 
 
 def _place(member: int) -> int:

@@ -7,6 +7,7 @@ import os
 import select
 import threading
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pactmeter.clock import now_s
@@ -14,7 +15,9 @@ from pactmeter.counters.bins import Bins
 from pactmeter.sampling.counting import Counting, line, shares
 
 if TYPE_CHECKING:
-    from pactmeter.counters.bins import Bin
+    from collections.abc import Iterator
+
+    from pactmeter.counters.bins import Filled
     from pactmeter.counters.groups import Counters, Sample
     from pactmeter.counters.records import Span
     from pactmeter.store.table import Cell
@@ -128,7 +131,7 @@ class SampledCounting(Counting):
         return super().row(fresh=False)
 
     def lines(self) -> list[str]:
-        """Return the table's lines since the last time."""
+        """Return the table's lines since the last time, many in a text."""
         with self._lock:
             lines, self._lines = self._lines, []
         return lines
@@ -201,11 +204,11 @@ class SampledCounting(Counting):
         """Empty the rings where one is filling up, and fill bins up to the marks that are due."""
         due_s = now_s() - settle_s
         due = [mark for mark in list(self._marks) if mark.sample.time_s <= due_s]
-        if due or filling:
-            self._spans += self._counters.collect()
+        fresh = self._counters.collect() if due or filling else iter(())
         for mark in due:
-            self._fill(mark)
+            self._fill(mark, fresh)
             self._marks.popleft()
+        self._spans += fresh
         with self._lock:
             self._hurry()
             if len(self._spans) > _MOST_SPANS:
@@ -214,7 +217,7 @@ class SampledCounting(Counting):
                 self._spans.clear()
                 self._pause()  # again where a thread, started meanwhile, has inherited what was on
 
-    def _fill(self, mark: _Mark) -> None:
+    def _fill(self, mark: _Mark, fresh: Iterator[Span]) -> None:
         sample = mark.sample
         at_ns = round(sample.time_s * 1e9)
         if mark.kind == "begin":
@@ -222,20 +225,21 @@ class SampledCounting(Counting):
             self._bins = Bins(at_ns, self._period_ns, sample.totals, self._counters.shared)
         elif self._bins is not None:
             bins, self._spans = self._bins.fill(
-                at_ns, sample.totals, self._spans, last=mark.kind == "end"
+                at_ns, sample.totals, chain(self._spans, fresh), last=mark.kind == "end"
             )
             made = _lines(bins, shares(self._binned, sample), self._zero_s)
             with self._lock:
-                self._lines += made
+                self._lines.append(made)
         self._binned = sample
 
 
-def _lines(bins: list[Bin], words: str, zero_s: float) -> list[str]:
-    """Return bins as lines of the table; up to a thousand a second, so in one go each."""
-    layout = f"%.6f,%.6f{',%d' * len(bins[0].counts)}{words}\n" if bins else ""
-    return [
-        layout % (start_ns / 1e9 - zero_s, length_ns / 1e9, *counts)
-        if None not in counts
-        else line(start_ns / 1e9 - zero_s, length_ns / 1e9, counts, words)
-        for start_ns, length_ns, counts in bins
-    ]
+def _lines(bins: Filled, words: str, zero_s: float) -> str:
+    """Return bins as lines of the table; up to a thousand a second, so in one go."""
+    starts_s = [start_ns / 1e9 - zero_s for start_ns in bins.starts_ns]
+    lengths_s = [length_ns / 1e9 for length_ns in bins.lengths_ns]
+    if any(None in column for column in bins.columns):
+        rows = zip(starts_s, lengths_s, *bins.columns, strict=True)
+        return "".join([line(row[0], row[1], row[2:], words) for row in rows])
+    layout = f"%.6f,%.6f{',%d' * len(bins.columns)}{words}\n" * len(starts_s)
+    cells = chain.from_iterable(zip(starts_s, lengths_s, *bins.columns, strict=True))
+    return layout % tuple(cells)

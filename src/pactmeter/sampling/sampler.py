@@ -64,7 +64,8 @@ class Sampler:
         self._regions: list[tuple[float, float, str, int, int]] = []
         self._open_calls: dict[int, tuple[float, str, int]] = {}
         self._calls = 0
-        self._grace_s = min(ROW_GRACE_S, config.measure_period_s / 2)
+        grace_s = ROW_GRACE_S if power.columns else 0.0
+        self._grace_s = min(grace_s, config.measure_period_s / 2)
         self._late_rows = 0
         self._latest_s = 0.0
         self._flush_s = 0.0

@@ -75,12 +75,12 @@ class TableWriter:
         """Append rows."""
         self.add_text(",".join(map(format_cell, row)) + "\n" for row in rows)
 
-    def add_text(self, lines: Iterable[str]) -> None:
-        """Append ready-made lines."""
-        for line in lines:
-            data = line.encode()
+    def add_text(self, texts: Iterable[str]) -> None:
+        """Append ready-made lines, one or more in a text."""
+        for text in texts:
+            data = text.encode()
             if self._kept + len(data) > self.MOST_KEPT:
-                self.lost_rows += 1
+                self.lost_rows += data.count(b"\n")
                 continue
             self._pending.append(data)
             self._kept += len(data)
@@ -110,7 +110,7 @@ class TableWriter:
     def close(self) -> None:
         """Write what is pending, if it can be, and close the file (its lock goes with it)."""
         self._flush()
-        self.lost_rows += len(self._pending)
+        self.lost_rows += sum(data.count(b"\n") for data in self._pending)
         self._pending.clear()
         os.close(self._fd)
 
