@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _READ_EVERY_S = 1.0
 """Totals are read so often at least, and bins made until then; rows of power read them too."""
+_LATER_S = 0.005
 _READ_OFTEN_S = 0.01
 """Totals are read every period while nothing is sampled, but not more often than this."""
 _MOST_SPANS = 50_000
@@ -145,8 +146,9 @@ class SampledCounting(Counting):
         if self._thread is None or self._dead:  # nothing is counted, or laid out any more
             return
         self._marks.append(_Mark(kind, self._last))
-        # later than a row of a second, whose reading then serves: one wake-up, not two
-        after_s = _READ_EVERY_S + self._settle_s
+        # later than a row of a second, whose reading then serves, and than its mark is due: one
+        # wake-up, not three
+        after_s = _READ_EVERY_S + self._settle_s + _LATER_S
         self._read_s = self._last.time_s + after_s if self._open else float("inf")
         self._hurry()
         if kind != "on" and len(self._marks) == 1:  # else the thread wakes for those before it
