@@ -67,10 +67,19 @@ def test_a_span_without_length_lies_at_its_end():
     assert counts(found) == [3, 3, 0]
 
 
-def test_what_no_sample_tells_of_lies_evenly_and_of_a_shared_group_as_the_samples_do():
+def test_what_no_sample_tells_of_yet_lies_in_the_last_period_and_what_is_more_than_that_evenly():
     spans = [(0, 10 * MS, 30), (20 * MS, 30 * MS, 10)]
 
-    assert counts(fill([(40 * MS, 80, spans)])[0]) == [40, 10, 20, 10]
+    assert counts(fill([(40 * MS, 55, spans)])[0]) == [30, 0, 10, 15]
+    assert counts(fill([(45 * MS, 54, spans)])[0]) == [30, 0, 10, 7, 7]
+    assert counts(fill([(40 * MS, 80, spans)])[0]) == [35, 5, 15, 25]
+    assert counts(fill([(40 * MS, 80, [])])[0]) == [20, 20, 20, 20]
+    assert counts(fill([(5 * MS, 8, [])])[0]) == [8]
+
+
+def test_what_no_sample_tells_of_a_shared_group_lies_as_the_samples_do():
+    spans = [(0, 10 * MS, 30), (20 * MS, 30 * MS, 10)]
+
     assert counts(fill([(40 * MS, 80, spans)], shared=True)[0]) == [60, 0, 20, 0]
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.perf("kernel")
 @pytest.fixture
 def counting():
     counters = open_counters([["FAULTS"]], pid=os.getpid(), scope="tree", backend="ring")
-    counting = SampledCounting(counters, 0.01)
+    counting = SampledCounting(counters, 0.01, 1.0)
     yield counting
     counting.close()
 
@@ -77,20 +77,47 @@ def test_what_is_sampled_while_nothing_is_measured_is_not_kept(counting):
     counting._counters.resume()  # as a thread that was being started when all was switched off
     for _ in range(200):
         os.sched_yield()
-    counting._spans = [(0, 1, (), (), (), 1.0)]
-    with counting._lock:
-        counting._wake()
-    counting._settle(filling=True, settle_s=0.0)
+    with counting._laying:
+        counting._spans = [(0, 1, (), (), (), 1.0)]
+        counting._settle()
 
-    assert counting._spans == []
+        assert counting._spans == []
+    assert counting._paused
+
+
+def test_a_row_lays_out_what_is_little_and_its_failure_is_told(counting, monkeypatch):
+    call(counting, now_s())
+    until(lambda: counting.resting)
+    counting.begin()
+    counting.row(fresh=True)
+    assert not counting._marks
+
+    monkeypatch.setattr(counting._counters, "collect", lambda: 1 / 0)
+    counting.row(fresh=True)
+
+    assert counting.notes == ["bins of counters end early: ZeroDivisionError: division by zero"]
+    assert counting.row(fresh=True)[0] is not None
+    assert counting.resting
+
+
+def test_rows_further_apart_than_a_second_leave_the_reading_to_the_thread():
+    counters = open_counters([["FAULTS"]], pid=os.getpid(), scope="tree", backend="ring")
+    counting = SampledCounting(counters, 0.01, 10.0)
+    zero_s = now_s()
+    counting.begin()
+    counting.start(now_s(), zero_s)
+    bytearray(5_000_000)
+    until(lambda: now_s() > zero_s + 1.0 and counting.lines())
+    counting.close()
 
 
 def test_samples_that_pile_up_are_laid_out_at_once(counting):
     counting.begin()
     counting.start(now_s(), now_s())
-    until(lambda: not counting._marks)
-    counting._spans = [(0, 1, (), (), (), 1.0)] * 60_000
-    counting._settle(filling=True, settle_s=0.0)
+    with counting._laying:
+        counting._settle()
+        counting._spans = [(0, 1, (), (), (), 1.0)] * 60_000
+        counting._settle()
 
     assert counting._read_s == 0.0
     counting._wake()

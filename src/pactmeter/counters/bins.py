@@ -78,7 +78,8 @@ class Bins:
             if old is None or new is None:
                 columns.append([None] * width)
                 continue
-            column = _whole(parts, max(new - old, 0), passed_ns, in_proportion=shared)
+            total = max(new - old, 0)
+            column = _whole(parts, total, passed_ns, None if shared else period_ns)
             column[0] = None if begun is None or column[0] is None else begun + column[0]
             columns.append(column)
         last_ns = at_ns - (zero_ns + (width - 1) * period_ns)  # of the last bin, so far
@@ -162,26 +163,37 @@ def _cut(span: Span, at_ns: int) -> tuple[Span | None, Span | None]:
 
 
 def _whole(
-    parts: Sequence[float], total: int, passed_ns: Sequence[int], *, in_proportion: bool
+    parts: Sequence[float], total: int, passed_ns: Sequence[int], period_ns: int | None
 ) -> list[int | None]:
     """Return whole numbers that follow the parts and whose sum is the total.
+
+    Threads that run at the end have not been sampled for a period at most: what they do in that
+    time, at up to twice the rate of what is seen, belongs to the last period. More than that is
+    what ended threads did last, at any time.
 
     Args:
         parts: What is seen of each bin.
         total: What there is.
-        passed_ns: Time until the end of each bin, over which the rest is laid out evenly.
-        in_proportion: Whether the rest lies as the parts do instead.
+        passed_ns: Time until the end of each bin.
+        period_ns: Running time between two samples; None: what is not seen lies as the parts do.
     """
-    sums = list(accumulate(parts))
-    seen = sums[-1]
     if not total:
         return [0] * len(parts)
-    if seen > total or (in_proportion and seen > 0):
+    sums = list(accumulate(parts))
+    seen, all_ns = sums[-1], passed_ns[-1] or 1
+    if seen > total or (period_ns is None and seen > 0):
         factor = total / seen
         sums = [part * factor for part in sums]
     else:
-        even = (total - seen) / (passed_ns[-1] or 1)
+        tail_ns = min(period_ns or all_ns, all_ns)
+        tail = min(total - seen, 2 * seen * tail_ns / all_ns)
+        even = (total - seen - tail) / all_ns
         sums = [part + even * time_ns for part, time_ns in zip(sums, passed_ns, strict=True)]
+        before_ns = passed_ns[-1] - tail_ns
+        number = len(sums) - 1
+        while number >= 0 and passed_ns[number] > before_ns:
+            sums[number] += tail * (passed_ns[number] - before_ns) / tail_ns
+            number -= 1
     whole = [0, *map(round, sums)]
     whole[-1] = total
     if whole[-2] > total:  # by the last digit of a float

@@ -94,6 +94,11 @@ class Counters:
         """Of each column whether it may have to share the hardware."""
         return [not column.spec.software for column in self._opened.columns]
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much the kernel has sampled since the last time."""
+        return sum(ring.waiting_bytes for ring in self.rings)
+
     def collect(self) -> Iterator[Span]:
         """Yield what the kernel has sampled since the last time; nothing of a polled backend.
 

@@ -38,6 +38,12 @@ class Ring:
                 pages //= 2
         self._size = pages * mmap.PAGESIZE
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much `drain` would take out."""
+        head, tail = _POSITIONS.unpack_from(self._map, _HEAD)
+        return int(head - tail)
+
     def drain(self) -> bytes:
         """Take out and return the records written since the last time, whole and in order."""
         head, tail = _POSITIONS.unpack_from(self._map, _HEAD)

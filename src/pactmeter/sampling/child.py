@@ -111,7 +111,7 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         counters.close()
         raise
     power = Power(devices, min(POLL_PERIOD_S, config.measure_period_s))
-    counting = _counting(counters, config.perf_measure_period_s)
+    counting = _counting(counters, config)
     problems += _event_problems(config, counters)
     notes = [str(note) for note in message.get("notes", [])]
     if not devices and not counting.anything and sampled_by is None:
@@ -181,11 +181,13 @@ def _open(devices: list[Device], *, must_psu: bool) -> tuple[list[Device], list[
     return opened, refused
 
 
-def _counting(counters: AnyCounters, period_s: float) -> Counting:
+def _counting(counters: AnyCounters, config: RunConfig) -> Counting:
+    period_s = config.perf_measure_period_s
     if isinstance(counters, ProcCounters):
         return PolledCounting(counters, max(period_s, MIN_PERIOD_S))
-    way = SampledCounting if counters.backend == "ring" else PolledCounting
-    return way(counters, period_s)
+    if counters.backend == "ring":
+        return SampledCounting(counters, period_s, config.measure_period_s)
+    return PolledCounting(counters, period_s)
 
 
 def _event_problems(config: RunConfig, counters: AnyCounters) -> list[str]:

@@ -127,9 +127,12 @@ class Counting(ABC):
         try:
             self._work()
         except Exception as error:  # noqa: BLE001  see above
-            self.problem = f"bins of counters end early: {type(error).__name__}: {error}"
-            with self._lock:
-                self._failed()
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.problem = f"bins of counters end early: {type(error).__name__}: {error}"
+        with self._lock:
+            self._failed()
 
     @abstractmethod
     def _failed(self) -> None:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 _READ_EVERY_S = 1.0
 """Totals are read so often at least, and bins made until then; rows of power read them too."""
-_LATER_S = 0.005
 _READ_OFTEN_S = 0.01
 """Totals are read every period while nothing is sampled, but not more often than this."""
 _MOST_SPANS = 50_000
 """Beyond so many, at some 400 bytes each, totals are read and bins made at once."""
-_SETTLE_PERIODS, _LONGEST_SETTLE_S = 2, 0.03
-"""A running thread's sample of what it did until a moment comes within a period, if it comes."""
+_FEW_BYTES = 1 << 17
+"""Samples, some 1000 in 1 ms, that whoever reads a row lays out at once: waking another thread
+costs more. Beyond, the thread does, so that no edge of a call waits for it."""
 
 
 class _Mark(NamedTuple):
@@ -43,18 +43,20 @@ class _Mark(NamedTuple):
 class SampledCounting(Counting):
     """Reads totals at edges and with rows of power; the kernel's samples tell what lies between.
 
-    Readings are queued as marks. A moment after one was taken the samples that belong before it
-    are there: then the rings are emptied and the bins filled up to it. Counting goes on for that
-    moment after a call, and rests until the next one.
+    Readings are queued as marks: the bins are filled up to each with what the rings hold by then.
+    Who reads a row does that too where it is little; the thread does where it is much, where a ring
+    fills up, at the end of a call, and where rows are further apart than a second.
     """
 
     _counters: Counters
 
-    def __init__(self, counters: Counters, period_s: float) -> None:
+    def __init__(self, counters: Counters, period_s: float, row_period_s: float) -> None:
         super().__init__(counters, period_s)
         self._period_ns = round(period_s * 1e9)
-        self._settle_s = min(_SETTLE_PERIODS * period_s, _LONGEST_SETTLE_S)
+        self._rows_serve = row_period_s <= _READ_EVERY_S
         self._marks: deque[_Mark] = deque()
+        self._laying = threading.Lock()
+        """Whose turn it is with the rings and the bins; taken before `_lock`, never after."""
         self._open = False
         self._paused = False
         self._dead = False
@@ -106,6 +108,7 @@ class SampledCounting(Counting):
             self._first = self._last = self._row_last = self._read()
             self._open = True
             self._mark("begin")
+            self._wake_to_read()
             return self._last.time_s
 
     def start(self, start_s: float, zero_s: float) -> None:
@@ -121,6 +124,7 @@ class SampledCounting(Counting):
             self._open = False
             self._mark("end")
             self._add_times()
+            self._wake()
             return self._last.time_s
 
     def row(self, *, fresh: bool) -> list[Cell]:
@@ -129,6 +133,16 @@ class SampledCounting(Counting):
             with self._lock:
                 self._last = self._read()
                 self._mark("on")
+            if self._counters.waiting_bytes > _FEW_BYTES:
+                self._wake()
+            elif self._thread is not None and self._laying.acquire(blocking=False):
+                try:
+                    self._settle()
+                except Exception as error:  # noqa: BLE001  the run goes on, and its end tells
+                    self._give_up(error)
+                finally:
+                    self._laying.release()
+                self._wake_to_read()
         return super().row(fresh=False)
 
     def lines(self) -> list[str]:
@@ -146,19 +160,20 @@ class SampledCounting(Counting):
         if self._thread is None or self._dead:  # nothing is counted, or laid out any more
             return
         self._marks.append(_Mark(kind, self._last))
-        # later than a row of a second, whose reading then serves, and than its mark is due: one
-        # wake-up, not three
-        after_s = _READ_EVERY_S + self._settle_s + _LATER_S
-        self._read_s = self._last.time_s + after_s if self._open else float("inf")
+        reads = self._open and not self._rows_serve
+        self._read_s = self._last.time_s + _READ_EVERY_S if reads else float("inf")
         self._hurry()
-        if kind != "on" and len(self._marks) == 1:  # else the thread wakes for those before it
-            self._wake()
 
     def _hurry(self) -> None:
         """Read sooner where nothing is sampled."""
         if self._open and self._counters.unsampled:
             soon_s = self._last.time_s + max(self._period_s, _READ_OFTEN_S)
             self._read_s = min(self._read_s, soon_s)
+
+    def _wake_to_read(self) -> None:
+        """Let the thread know when it is to read: it may sleep without an end."""
+        if self._read_s < float("inf"):
+            self._wake()
 
     def _wake(self) -> None:
         os.eventfd_write(self._waker, 1)
@@ -169,15 +184,23 @@ class SampledCounting(Counting):
         for ring in self._counters.rings:
             poller.register(ring.fd, select.POLLIN)
         while not self._closed.is_set():
-            ready = dict(poller.poll(self._wait_ms()))
-            if ready.pop(self._waker, 0):
+            due_s = self._read_s
+            wait_ms = max(0.0, due_s - now_s()) * 1000 + 0.5 if due_s < float("inf") else None
+            ready = dict(poller.poll(wait_ms))
+            woken = ready.pop(self._waker, 0)
+            if woken:
                 os.eventfd_read(self._waker)
             for fd, event in ready.items():
                 if not event & select.POLLIN:  # the thread whose ring it was has ended
                     poller.unregister(fd)
+            # a ring tells of half its size written, though a row may have emptied it meanwhile
+            if ready and not woken and self._counters.waiting_bytes < _FEW_BYTES:
+                continue
             self._read_due()
-            self._settle(filling=bool(ready), settle_s=self._settle_s)
-        self._settle(filling=True, settle_s=0.0)
+            with self._laying:
+                self._settle()
+        with self._laying:
+            self._settle()
 
     def _failed(self) -> None:
         self._dead = True
@@ -190,23 +213,16 @@ class SampledCounting(Counting):
         with contextlib.suppress(OSError):
             self._counters.pause()
 
-    def _wait_ms(self) -> float | None:
-        due_s = self._read_s
-        if self._marks:
-            due_s = min(due_s, self._marks[0].sample.time_s + self._settle_s)
-        return max(0.0, due_s - now_s()) * 1000 + 0.5 if due_s < float("inf") else None
-
     def _read_due(self) -> None:
         with self._lock:
             if self._open and now_s() >= self._read_s:
                 self._last = self._read()
                 self._mark("on")
 
-    def _settle(self, *, filling: bool, settle_s: float) -> None:
-        """Empty the rings where one is filling up, and fill bins up to the marks that are due."""
-        due_s = now_s() - settle_s
-        due = [mark for mark in list(self._marks) if mark.sample.time_s <= due_s]
-        fresh = self._counters.collect() if due or filling else iter(())
+    def _settle(self) -> None:
+        """Empty the rings and fill bins up to the marks there are."""
+        due = list(self._marks)  # before the rings: what they hold then reaches up to each
+        fresh = self._counters.collect()
         for mark in due:
             self._fill(mark, fresh)
             self._marks.popleft()
@@ -215,7 +231,7 @@ class SampledCounting(Counting):
             self._hurry()
             if len(self._spans) > _MOST_SPANS:
                 self._read_s = 0.0
-            if not self._open and not self._marks and (filling or not self._paused):
+            if not self._open and not self._marks:
                 self._spans.clear()
                 self._pause()  # again where a thread, started meanwhile, has inherited what was on
 
