@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from pactmeter.counters.records import Records, Stream
+from pactmeter.counters.records import Grid, Records, Stream
 
 CLOCK = 11
 TID = os.getpid()
@@ -43,7 +43,7 @@ def spans(records, *data):
     """Return (start, end, {column: count}) of each span."""
     return [
         (start, end, {column: (new[slot] - old[slot]) * share for column, slot in slots})
-        for start, end, slots, new, old, share in records.feed(b"".join(data))
+        for start, end, slots, new, old, share in records.feed(b"".join(data), Grid())
     ]
 
 
@@ -117,4 +117,4 @@ def test_threads_that_ended_without_a_word_are_forgotten_and_living_ones_are_not
 
 def test_a_record_without_length_is_an_error_not_an_endless_loop(records):
     with pytest.raises(ValueError, match="0 bytes"):
-        list(records.feed(struct.pack("=IHH", 5, 0, 0)))
+        list(records.feed(struct.pack("=IHH", 5, 0, 0), Grid()))

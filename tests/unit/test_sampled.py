@@ -56,7 +56,7 @@ def test_the_end_of_a_run_waits_for_the_bins_of_its_last_call(counting):
 
 
 def test_a_thread_that_fails_is_told_and_holds_nothing_up(counting, monkeypatch):
-    def fail():
+    def fail(_):
         raise KeyError(7)
 
     monkeypatch.setattr(counting._counters, "collect", fail)
@@ -92,7 +92,7 @@ def test_a_row_lays_out_what_is_little_and_its_failure_is_told(counting, monkeyp
     counting.row(fresh=True)
     assert not counting._marks
 
-    monkeypatch.setattr(counting._counters, "collect", lambda: 1 / 0)
+    monkeypatch.setattr(counting._counters, "collect", lambda _: 1 / 0)
     counting.row(fresh=True)
 
     assert counting.notes == ["bins of counters end early: ZeroDivisionError: division by zero"]

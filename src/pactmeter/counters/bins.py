@@ -11,6 +11,8 @@ from itertools import accumulate
 from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
+from pactmeter.counters.records import Grid
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -30,7 +32,12 @@ class Bins:
     """The bins of one window, filled from one reading of the totals to the next."""
 
     def __init__(
-        self, start_ns: int, period_ns: int, totals: Sequence[int | None], shared: Sequence[bool]
+        self,
+        start_ns: int,
+        period_ns: int,
+        totals: Sequence[int | None],
+        shared: Sequence[bool],
+        grid: Grid | None = None,
     ) -> None:
         """Begin a window.
 
@@ -40,11 +47,13 @@ class Bins:
             totals: Counts so far, one a column; None: not known.
             shared: Of each column whether its spans tell of a part of the time only (a group that
                 shares the hardware): then the rest is taken to lie as they do, else evenly.
+            grid: What the spans given to `fill` may be laid out on as they are taken.
         """
         self._zero_ns = self._at_ns = start_ns
         self._period_ns = period_ns
         self._totals = tuple(totals)
         self._shared = shared
+        self._grid = grid or Grid()
         self._begun: tuple[int | None, ...] = (0,) * len(self._totals)
         """What was counted in the bin that is not over yet."""
 
@@ -67,7 +76,11 @@ class Bins:
         zero_ns = self._zero_ns + first * period_ns
         width = max(1, -(-(at_ns - zero_ns) // period_ns))
         seen = [[0.0] * width for _ in totals]
+        grid = self._grid
+        grid.zero_ns, grid.period_ns, grid.seen = zero_ns, period_ns, seen
+        grid.from_ns, grid.at_ns = from_ns, at_ns
         later = self._lay_out(spans, seen, zero_ns, at_ns)
+        grid.at_ns = 0
 
         ends_ns = [*range(zero_ns + period_ns, at_ns, period_ns), at_ns]
         passed_ns = [end_ns - from_ns for end_ns in ends_ns]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pactmeter.counters.opening import Opened
     from pactmeter.counters.plan import Column, Key
-    from pactmeter.counters.records import Span
+    from pactmeter.counters.records import Grid, Span
     from pactmeter.kernel.ring import Ring
 
 
@@ -99,16 +99,16 @@ class Counters:
         """How much the kernel has sampled since the last time."""
         return sum(ring.waiting_bytes for ring in self.rings)
 
-    def collect(self) -> Iterator[Span]:
-        """Yield what the kernel has sampled since the last time; nothing of a polled backend.
+    def collect(self, grid: Grid) -> Iterator[Span]:
+        """Take in what the kernel has sampled since the last time; yield what fits no bin.
 
-        All is to be taken before the next time.
+        All is to be taken before the next time, and the grid is that of the moment when it is.
         """
         records = self._opened.records
         records.forget_ended()
         drained = [ring.drain() for ring in self.rings]
         self._budget.saw([number(data) for data in drained], time.monotonic())
-        return chain.from_iterable(map(records.feed, drained))
+        return chain.from_iterable(records.feed(data, grid) for data in drained)
 
     @property
     def lost_records(self) -> int:

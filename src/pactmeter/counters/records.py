@@ -45,6 +45,25 @@ A plain tuple: a run has thousands a second.
 
 
 @dataclass(slots=True)
+class Grid:
+    """The bins between two readings, for spans that lie in one or two of them.
+
+    Attributes:
+        zero_ns: Where the first bin begins.
+        period_ns: Length of a bin.
+        from_ns: The moment of the first reading.
+        at_ns: That of the second; 0: there are no bins just now.
+        seen: Events of each bin, a list for each column.
+    """
+
+    zero_ns: int = 0
+    period_ns: int = 1
+    from_ns: int = 0
+    at_ns: int = 0
+    seen: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Stream:
     """One kernel group on one target.
 
@@ -84,17 +103,22 @@ class Records:
         """Let the records of the group with this leader be those of the stream."""
         self._streams[leader_id] = stream
 
-    def feed(self, data: bytes) -> Iterator[Span]:
-        """Yield the spans of drained records of one ring; all of them are to be taken."""
+    def feed(self, data: bytes, grid: Grid) -> Iterator[Span]:
+        """Lay drained records of one ring out, and yield the spans that do not fit the grid.
+
+        All of them are to be taken. The grid is that of the moment when the first is.
+        """
         if not data:
             return iter(())
         kind, _, size = _header(data, 0)
         if kind == perf.RECORD_SAMPLE and _alike(data, size):
-            return self._spans(self._layout(kind, size).iter_unpack(data))
-        return self._spans(self._walk(data))
+            return self._spans(self._layout(kind, size).iter_unpack(data), grid)
+        return self._spans(self._walk(data), grid)
 
-    def _spans(self, records: Iterable[Record]) -> Iterator[Span]:
-        # one at a time: what is laid out at once stays in the processor's cache
+    def _spans(self, records: Iterable[Record], grid: Grid) -> Iterator[Span]:
+        # thousands a second: all in one function, and no record outlives its turn
+        zero_ns, period_ns, seen = grid.zero_ns, grid.period_ns, grid.seen
+        from_ns, at_ns = grid.from_ns, grid.at_ns
         streams = self._streams
         for record in records:
             stream = streams[record[_ID]]
@@ -108,7 +132,22 @@ class Records:
             start_ns = end_ns - clock_ns + old[_CLOCK]
             if start_ns < old[_TIME]:  # noqa: PLR1730  a call of max is a fifth of all this
                 start_ns = old[_TIME]
-            yield start_ns, end_ns, stream.slots, record, old, 1.0
+            begin, end = (start_ns - zero_ns) // period_ns, (end_ns - zero_ns - 1) // period_ns
+            if start_ns < from_ns or end_ns > at_ns or not begin <= end <= begin + 1:
+                yield start_ns, end_ns, stream.slots, record, old, 1.0
+                continue
+            if begin == end:
+                for column, slot in stream.slots:
+                    if count := record[slot] - old[slot]:
+                        # below 0: another thread with the number of one that has ended
+                        seen[column][end] += count if count > 0 else record[slot]
+                continue
+            first = (zero_ns + end * period_ns - start_ns) / (end_ns - start_ns)
+            for column, slot in stream.slots:
+                if count := record[slot] - old[slot]:
+                    parts, count = seen[column], count if count > 0 else record[slot]
+                    parts[begin] += count * first
+                    parts[end] += count * (1.0 - first)
 
     def _walk(self, data: bytes) -> Iterator[Record]:
         """Yield the records with counts, and take note of the others."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pactmeter.clock import now_s
 from pactmeter.counters.bins import Bins
+from pactmeter.counters.records import Grid
 from pactmeter.sampling.counting import Counting, line, shares
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class SampledCounting(Counting):
         self._read_s = float("inf")
         self._bins: Bins | None = None
         self._binned: Sample = self._last
+        self._grid = Grid()
         self._spans: list[Span] = []
         self._lines: list[str] = []
         self._begun = threading.Event()
@@ -222,7 +224,7 @@ class SampledCounting(Counting):
     def _settle(self) -> None:
         """Empty the rings and fill bins up to the marks there are."""
         due = list(self._marks)  # before the rings: what they hold then reaches up to each
-        fresh = self._counters.collect()
+        fresh = self._counters.collect(self._grid)
         for mark in due:
             self._fill(mark, fresh)
             self._marks.popleft()
@@ -240,7 +242,8 @@ class SampledCounting(Counting):
         at_ns = round(sample.time_s * 1e9)
         if mark.kind == "begin":
             self._begun.wait()
-            self._bins = Bins(at_ns, self._period_ns, sample.totals, self._counters.shared)
+            shared = self._counters.shared
+            self._bins = Bins(at_ns, self._period_ns, sample.totals, shared, self._grid)
         elif self._bins is not None:
             bins, self._spans = self._bins.fill(
                 at_ns, sample.totals, chain(self._spans, fresh), last=mark.kind == "end"
@@ -254,10 +257,12 @@ class SampledCounting(Counting):
 def _lines(bins: Filled, words: str, zero_s: float) -> str:
     """Return bins as lines of the table; up to a thousand a second, so in one go."""
     starts_s = [start_ns / 1e9 - zero_s for start_ns in bins.starts_ns]
-    lengths_s = [length_ns / 1e9 for length_ns in bins.lengths_ns]
+    lengths_ns = bins.lengths_ns
     if any(None in column for column in bins.columns):
-        rows = zip(starts_s, lengths_s, *bins.columns, strict=True)
-        return "".join([line(row[0], row[1], row[2:], words) for row in rows])
-    layout = f"%.6f,%.6f{',%d' * len(bins.columns)}{words}\n" * len(starts_s)
-    cells = chain.from_iterable(zip(starts_s, lengths_s, *bins.columns, strict=True))
-    return layout % tuple(cells)
+        rows = zip(starts_s, lengths_ns, *bins.columns, strict=True)
+        return "".join([line(row[0], row[1] / 1e9, row[2:], words) for row in rows])
+    rest = f"{',%d' * len(bins.columns)}{words}\n"
+    alike = lengths_ns.count(lengths_ns[0]) if lengths_ns else 0  # all, but for a last one
+    layout = f"%.6f,{lengths_ns[0] / 1e9:.6f}{rest}" * alike if alike else ""
+    layout += "".join([f"%.6f,{length_ns / 1e9:.6f}{rest}" for length_ns in lengths_ns[alike:]])
+    return layout % tuple(chain.from_iterable(zip(starts_s, *bins.columns, strict=True)))
