@@ -203,10 +203,10 @@ def _place(member: int) -> int:
 
 def _alike(data: bytes, size: int) -> bool:
     """Whether all records are samples of this size (only what was interrupted may differ)."""
-    if len(data) % size:
-        return False
-    headers = set(memoryview(data).cast("Q")[:: size // 8].tolist())
-    return all(
-        _header(one.to_bytes(8, sys.byteorder), 0)[::2] == (perf.RECORD_SAMPLE, size)
-        for one in headers
+    count, rest = divmod(len(data), size)
+    fields = {0: perf.RECORD_SAMPLE, 1: 0, 6: size & 0xFF, 7: size >> 8}
+    if sys.byteorder == "big":
+        fields = {2: 0, 3: perf.RECORD_SAMPLE, 6: size >> 8, 7: size & 0xFF}
+    return not rest and all(
+        data[place::size] == bytes([value]) * count for place, value in fields.items()
     )

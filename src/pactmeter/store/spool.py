@@ -41,6 +41,8 @@ LONGEST_NAME = 200
 _KEPT_S = 86_400.0
 """How long what a dead sampler has left is kept for readers of its run."""
 _HOLE_S = 1.0
+_TICK_NS = 50_000_000
+"""Files made within a tick of the kernel's coarse clock (10 ms at most) have the same time."""
 """A slot that is still empty after this long was taken by a thread that will not fill it."""
 
 
@@ -98,6 +100,8 @@ class SpoolReader:
         self.folder = folder
         self._lock_fd = lock_fd
         self._progress: dict[str, _Progress] = {}
+        self._empty_ns = 0
+        """When the folder had last changed when it was found empty, if that was a while before."""
         self._lost: dict[str, int] = {}
 
     @classmethod
@@ -128,12 +132,27 @@ class SpoolReader:
             final: Take also what a living process has in its chunk, and remove all.
         """
         found: list[Mark] = []
-        for path in _chunks(self.folder):
+        for path in self._chunks():
             if most is not None and len(found) >= most:
                 break
             with contextlib.suppress(OSError, struct.error):  # gone or cut: another's doing
                 found += self._take(path, final=final)
         return found
+
+    def _chunks(self) -> list[Path]:
+        """Return the chunks; nothing is listed while the folder stays as it was when empty."""
+        if self.folder is None:
+            return []
+        try:
+            changed_ns = os.stat(self.folder).st_mtime_ns  # noqa: PTH116  once a second
+            if changed_ns == self._empty_ns:
+                return []
+            if not os.listdir(self.folder):  # noqa: PTH208
+                quiet = time.time_ns() - changed_ns > _TICK_NS
+                self._empty_ns = changed_ns if quiet else 0
+        except OSError:
+            return []
+        return _chunks(self.folder)
 
     def remove(self) -> None:
         """Remove the folder: who still marks finds it gone, and stops."""
@@ -212,10 +231,9 @@ def _chunks(folder: Path | None) -> list[Path]:
     if folder is None:
         return []
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208  once a second, and mostly empty
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
         return []
-    return [folder / name for name in names if not name.startswith(".")]
 
 
 def _is_free(fd: int) -> bool:
