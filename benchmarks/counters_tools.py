@@ -91,6 +91,15 @@ def perf_record(period_s: float, words: list[str]) -> list[str]:
     return ["perf", "record", *options, "--", *words]
 
 
+def perf_record_all(period_s: float, words: list[str]) -> list[str]:
+    """Return `perf record` with the samples that PACT takes and the other events counted."""
+    rare = 10**9
+    periods = dict.fromkeys(EVENTS, rare) | {"cpu-clock": round(period_s * 1e9)}
+    periods["context-switches"] = 1
+    events = [word for name, n in periods.items() for word in ("-e", f"{name}/period={n}/")]
+    return ["perf", "record", "-q", *events, "-o", "record", "--", *words]
+
+
 def profiler(bench: Bench, period_s: float, words: list[str]) -> list[str]:
     program = common.python_program("counter_pf.py", str(bench.profiler_python))
     return [*program, f"{period_s:g}", "--", *words]

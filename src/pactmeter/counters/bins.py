@@ -201,7 +201,8 @@ def _whole(
         tail_ns = min(period_ns or all_ns, all_ns)
         tail = min(total - seen, 2 * seen * tail_ns / all_ns)
         even = (total - seen - tail) / all_ns
-        sums = [part + even * time_ns for part, time_ns in zip(sums, passed_ns, strict=True)]
+        if even:
+            sums = [part + even * time_ns for part, time_ns in zip(sums, passed_ns, strict=True)]
         before_ns = passed_ns[-1] - tail_ns
         number = len(sums) - 1
         while number >= 0 and passed_ns[number] > before_ns:
