@@ -7,7 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks import common
-from benchmarks.counters_tools import NO_PERF, Bench, pact, perf_record, perf_stat, run, said
+from benchmarks.counters_tools import (
+    NO_PERF,
+    Bench,
+    pact,
+    perf_record,
+    perf_record_all,
+    perf_stat,
+    run,
+    said,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
