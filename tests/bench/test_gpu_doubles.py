@@ -158,6 +158,10 @@ def test_what_is_asked_wrongly_ends_with_2(machine):
     )
     code, out, _ = machine.smi("--reset")
     assert (code, "--reset is not recognized" in out) == (2, True)
+    code, out, _ = machine.smi("-l", "abc")
+    assert (code, "interval of a loop" in out) == (2, True)
+    code, _, err = machine.run("gpu_burn", "-i", "x", "1")
+    assert (code, "Traceback" in err) == (19, False)
     assert machine.smi("--help")[0] == 0  # CodeCarbon finds a GPU by it
 
 

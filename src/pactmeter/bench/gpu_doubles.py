@@ -266,11 +266,22 @@ def nvidia_smi(arguments: Sequence[str]) -> int:
         if _ALSO.get(field, field) not in FIELDS:
             _say(f'Field "{field}" is not a valid field to query.\n')
             return _BAD_ARGUMENT
+    if _seconds(options) < 0:
+        _say("ERROR: The interval of a loop is a number that is not below 0.")
+        return _BAD_ARGUMENT
     try:
         return _show(Nvml(), options, fields)
     except NvmlError as error:
         _say(f"{_FAILED.get(error.code, 'Unable to determine the device handle for GPU')}: {error}")
         return min(255, error.code)
+
+
+def _seconds(options: dict[str, str]) -> float:
+    """Return the period of a loop, 0 for none and -1 for what is no period."""
+    try:
+        return float(options.get("loop-ms", 0)) / 1000 or float(options.get("loop", 0))
+    except ValueError:
+        return -1.0
 
 
 def _show(nvml: Nvml, options: dict[str, str], fields: Sequence[str]) -> int:
@@ -283,7 +294,7 @@ def _show(nvml: Nvml, options: dict[str, str], fields: Sequence[str]) -> int:
             return 6
         gpus = [known[name] for name in wanted]
     style = {word.strip() for word in options.get("format", "").split(",")}
-    period_s = float(options.get("loop-ms", 0)) / 1000 or float(options.get("loop", 0))
+    period_s = _seconds(options)
     while True:
         if "list-gpus" in options:
             _list(nvml, gpus)
@@ -337,7 +348,7 @@ def gpu_burn(arguments: Sequence[str]) -> int:
         gpus = list(range(len(handles)))
         if given["-i"]:
             gpus = [gpus[int(given["-i"])]]
-    except (NvmlError, IndexError) as error:
+    except (NvmlError, IndexError, ValueError) as error:
         sys.stderr.write(f"Couldn't init CUDA: {error}\nNo CUDA devices\n")
         return _NO_DEVICE
     if "-l" in arguments:

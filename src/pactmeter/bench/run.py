@@ -47,8 +47,11 @@ def run(spec: Spec) -> int:
     name = spec.command[0]
     is_double = spec.gpus and name in gpu_doubles.COMMANDS
     if shutil.which(name) is None and not is_double:
-        why = "not a program that can be run" if Path(name).exists() else "command not found"
-        raise DeviceError(f"{name}: {why}", "name a command after --, by its path if need be")
+        exists = Path(name).exists()
+        why = "not a program that can be run" if exists else "command not found"
+        error = DeviceError(f"{name}: {why}", "name a command after --, by its path if need be")
+        error.exit_code = 126 if exists else 127  # as a shell says it
+        raise error
     folder = enter_namespace()
     fuse = mount_tree(folder)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

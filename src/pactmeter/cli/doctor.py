@@ -44,11 +44,13 @@ def run(args: argparse.Namespace) -> int:
     findings = [*found.findings, *_perf(), _clock()]
     code = _code(found.devices)
     container = in_container()
+    synthetic = sorted({c.synthetic for d in found.devices for c in d.channels if c.synthetic})
     if args.json:
         data = {
             "schema": 1,
             "result": {MEASURED: "measured", ESTIMATES: "estimates", NOTHING: "nothing"}[code],
             "channels": [c.name for d in found.devices for c in d.channels],
+            "synthetic": synthetic,
             "container": container,
             "findings": [finding.to_dict() for finding in findings],
         }
@@ -63,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"container ({container}): start it with, for what its host has,\n  {docker_command()}"
         )
-    print(f"Result: {_WORDS[code]}")
+    told = f" ({', '.join(synthetic)} devices: no real power)" if synthetic else ""
+    print(f"Result: {_WORDS[code]}{told}")
     return code
 
 
