@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"container ({container}): start it with, for what its host has,\n  {docker_command()}"
         )
-    told = f" ({', '.join(synthetic)} devices: no real power)" if synthetic else ""
+    told = f" Devices are {' or '.join(synthetic)}: no real power." if synthetic else ""
     print(f"Result: {_WORDS[code]}{told}")
     return code
 
