@@ -174,6 +174,29 @@ def test_a_total_that_is_not_known_for_a_while_is_made_up_for_when_it_is():
     assert counts(listed(after)) == [4, 4]
 
 
+def test_a_total_that_is_not_known_in_the_middle_of_a_bin_loses_nothing():
+    bins = Bins(0, 10 * MS, [5, 0], [True, False])
+
+    found = [
+        *listed(bins.fill(5 * MS, [8, 1], [])[0]),
+        *listed(bins.fill(25 * MS, [None, 2], [])[0]),
+        *listed(bins.fill(50 * MS, [1005, 3], [], last=True)[0]),
+    ]
+
+    first, second = zip(*(one.counts for one in found), strict=True)
+    assert first[:2] == (None, None)
+    assert sum(first[2:]) == 1000
+    assert sum(second) == 3
+
+
+def test_a_total_first_known_in_the_middle_of_a_bin_leaves_that_bin_unknown():
+    bins = Bins(0, 10 * MS, [None], [False])
+
+    found = [*listed(bins.fill(15 * MS, [7], [])[0]), *listed(bins.fill(40 * MS, [57], [])[0])]
+
+    assert counts(found) == [None, None, 20, 20]
+
+
 def test_a_thread_with_the_number_of_another_counts_from_nothing():
     bins = Bins(0, 10 * MS, [0], [False])
     slots = ((0, 0),)

@@ -152,7 +152,7 @@ def test_an_unshared_count_is_exact_at_every_reading(stretches):
 
 @given(
     rate=st.integers(0, 10),
-    shares=st.lists(st.tuples(times_ns, st.integers(1, 10**15)), min_size=1, max_size=8),
+    shares=st.lists(st.tuples(times_ns, st.integers(MS, 10**15)), min_size=1, max_size=8),
 )
 def test_a_steady_rate_is_recovered_from_any_shares(rate, shares):
     targets = [turned((rate * ran, ran, ran + waited)) for waited, ran in shares]
@@ -164,7 +164,7 @@ def test_a_steady_rate_is_recovered_from_any_shares(rate, shares):
 @given(
     rate=st.integers(0, 10),
     turns=st.lists(st.tuples(times_ns, times_ns), min_size=1, max_size=20),
-    last=st.tuples(times_ns, st.integers(1, 10**15)),
+    last=st.tuples(times_ns, st.integers(MS, 10**15)),
 )
 def test_a_steady_rate_is_recovered_however_the_turns_are_cut(rate, turns, last):
     target, ran, whole = Turns(1), 0, 0
@@ -212,6 +212,13 @@ def test_a_turn_cut_by_a_reading_does_not_stand_for_a_long_wait():
     cut = (1100, 10 * MS + 10_000, 120 * MS)
 
     assert total(steady, cut) == pytest.approx(2100 + 100 * 100, rel=0.15)
+
+
+def test_of_a_sliver_no_estimate_is_made_before_the_first_turn():
+    assert total((50, 10_000, 1000 * MS)) == 50
+    assert total((50, 10_000, 1000 * MS), (50 + 100 * 10, 10 * MS, 1010 * MS)) == pytest.approx(
+        1050 + 105 * 1000, rel=0.01
+    )
 
 
 def test_running_0_is_unknown_but_a_target_that_slept_is_0():

@@ -1,11 +1,13 @@
 """Bins of sampled counters through the life of a run: pauses, failures, the end."""
 
+import mmap
 import os
 
 import pytest
 
 from pactmeter.clock import now_s
 from pactmeter.counters.backends import open_counters
+from pactmeter.kernel import ring
 from pactmeter.sampling.sampled import SampledCounting
 from support.events import until
 
@@ -25,6 +27,12 @@ def call(counting, zero_s):
     counting.start(now_s(), zero_s)
     bytearray(5_000_000)
     counting.end()
+
+
+def touch(pages):
+    with mmap.mmap(-1, pages * mmap.PAGESIZE) as fresh:
+        for page in range(pages):
+            fresh[page * mmap.PAGESIZE] = 1
 
 
 def cells(counting):
@@ -96,8 +104,34 @@ def test_a_row_lays_out_what_is_little_and_its_failure_is_told(counting, monkeyp
     counting.row(fresh=True)
 
     assert counting.notes == ["bins of counters end early: ZeroDivisionError: division by zero"]
-    assert counting.row(fresh=True)[0] is not None
     assert counting.resting
+    counting._thread.join(5)
+    assert not counting._thread.is_alive()
+    counting.row(fresh=True)
+    touch(2000)
+    assert counting.row(fresh=True)[0] >= 2000  # they count on, in this call and the next
+    counting.end()
+    counting.begin()
+    touch(2000)
+    counting.end()
+    assert counting.row(fresh=False)[0] >= 2000
+
+
+def test_small_rings_are_emptied_in_time(monkeypatch):
+    monkeypatch.setattr(ring, "_MOST_PAGES", 8)
+    counters = open_counters(
+        [["FAULTS"], ["MIGRATIONS"]], pid=os.getpid(), scope="tree", backend="ring", period_s=0.002
+    )
+    counting = SampledCounting(counters, 0.002, 1.0)
+    counting.begin()
+    counting.start(now_s(), now_s())
+    end_s = now_s() + 1.2
+    while now_s() < end_s:
+        sum(range(10_000))
+    counting.end()
+    counting.close()
+
+    assert counting.health["lost_records"] == 0
 
 
 def test_rows_further_apart_than_a_second_leave_the_reading_to_the_thread():
@@ -122,3 +156,9 @@ def test_samples_that_pile_up_are_laid_out_at_once(counting):
     assert counting._read_s == 0.0
     counting._wake()
     until(lambda: len(counting._spans) < 1000)
+    counting.end()
+    until(lambda: counting._paused)
+    with counting._laying:
+        counting._spans = [(0, 1, (), (), (), 1.0)] * 60_000
+        counting._settle()
+    assert counting._read_s == float("inf")

@@ -29,8 +29,7 @@ COMMANDS = ("nvidia-smi", "gpu_burn")
 
 _NOT_SUPPORTED, _DRIVER_NOT_LOADED = 3, 9
 _FAILED = {_DRIVER_NOT_LOADED: "NVIDIA-SMI has failed", 18: "Failed to initialize NVML"}
-_NO_DEVICE = 19  # ENODEV, with which gpu_burn ends where there is no GPU
-_BAD_ARGUMENT = 2
+_BAD_ARGUMENT, _NO_DEVICE = 2, 19  # ENODEV: gpu_burn ends with it where there is no GPU
 _MIB = 1 << 20
 
 
@@ -39,10 +38,9 @@ def write(folder: Path) -> None:
     import shlex
 
     for name in COMMANDS:
-        words = [sys.executable, "-IS", __file__, name]
-        path = folder / name
-        path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-        path.chmod(0o755)
+        words = shlex.join([sys.executable, "-IS", __file__, name])
+        (folder / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (folder / name).chmod(0o755)
 
 
 class NvmlError(Exception):
@@ -266,22 +264,14 @@ def nvidia_smi(arguments: Sequence[str]) -> int:
         if _ALSO.get(field, field) not in FIELDS:
             _say(f'Field "{field}" is not a valid field to query.\n')
             return _BAD_ARGUMENT
-    if _seconds(options) < 0:
-        _say("ERROR: The interval of a loop is a number that is not below 0.")
-        return _BAD_ARGUMENT
     try:
         return _show(Nvml(), options, fields)
+    except ValueError:
+        _say("ERROR: The interval of a loop is a number that is not below 0.")
+        return _BAD_ARGUMENT
     except NvmlError as error:
         _say(f"{_FAILED.get(error.code, 'Unable to determine the device handle for GPU')}: {error}")
         return min(255, error.code)
-
-
-def _seconds(options: dict[str, str]) -> float:
-    """Return the period of a loop, 0 for none and -1 for what is no period."""
-    try:
-        return float(options.get("loop-ms", 0)) / 1000 or float(options.get("loop", 0))
-    except ValueError:
-        return -1.0
 
 
 def _show(nvml: Nvml, options: dict[str, str], fields: Sequence[str]) -> int:
@@ -294,7 +284,7 @@ def _show(nvml: Nvml, options: dict[str, str], fields: Sequence[str]) -> int:
             return 6
         gpus = [known[name] for name in wanted]
     style = {word.strip() for word in options.get("format", "").split(",")}
-    period_s = _seconds(options)
+    period_s = float(options.get("loop-ms", 0)) / 1000 or float(options.get("loop", 0))
     while True:
         if "list-gpus" in options:
             _list(nvml, gpus)

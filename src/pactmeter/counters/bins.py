@@ -97,7 +97,14 @@ class Bins:
             columns.append(column)
         last_ns = at_ns - (zero_ns + (width - 1) * period_ns)  # of the last bin, so far
         over = last_ns == period_ns or (last and last_ns > 0)
-        self._begun = (0,) * len(columns) if over else tuple([c.pop() for c in columns])
+        begun_now = [0] * len(columns) if over else [column.pop() for column in columns]
+        # what is not known now, and was before, is laid out when it is again
+        self._begun = tuple(
+            before if new is None and old is not None else now
+            for before, now, old, new in zip(
+                self._begun, begun_now, self._totals, totals, strict=True
+            )
+        )
         count = width if over else width - 1
         lengths_ns = [period_ns] * count
         if over:

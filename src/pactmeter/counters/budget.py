@@ -40,6 +40,7 @@ class Budget:
         self._left = [self._hz] * rings
         self._seen_s = now_s
         self._off_at_s: float | None = None
+        self._closed = False
         self.off_s = 0.0
         """How long it was off each time until it went on again, together, in seconds."""
 
@@ -50,6 +51,8 @@ class Budget:
 
     def saw(self, samples: Sequence[int], now_s: float) -> None:
         """Take the number of samples of each ring since the last time; switch off, or on again."""
+        if self._closed:
+            return
         elapsed_s, self._seen_s = now_s - self._seen_s, now_s
         # a second's worth may come at once
         self._left = [
@@ -65,11 +68,16 @@ class Budget:
 
     def restore(self, now_s: float) -> None:
         """Let everything sample again."""
-        if self._off_at_s is not None:
+        if self._off_at_s is not None and not self._closed:
             self.off_s += now_s - self._off_at_s
             self._off_at_s = None
             self._left = [max(left, 0.0) for left in self._left]
             self._switch(perf.enable)
+
+    def close(self) -> None:
+        """Switch it off for good."""
+        self._closed = True
+        self._switch(perf.disable)
 
     def _switch(self, how: Callable[[int], None]) -> None:
         for member in self._members:

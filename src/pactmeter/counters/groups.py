@@ -95,9 +95,9 @@ class Counters:
         return [not column.spec.software for column in self._opened.columns]
 
     @property
-    def waiting_bytes(self) -> int:
-        """How much the kernel has sampled since the last time."""
-        return sum(ring.waiting_bytes for ring in self.rings)
+    def filled(self) -> float:
+        """How full the fullest ring is, as a share."""
+        return max((ring.filled for ring in self.rings), default=0.0)
 
     def collect(self, grid: Grid) -> Iterator[Span]:
         """Take in what the kernel has sampled since the last time; yield what fits no bin.
@@ -129,6 +129,10 @@ class Counters:
     def unsampled_s(self) -> float:
         """How long that was so until it sampled again, in seconds."""
         return self._budget.off_s
+
+    def stop_sampling(self) -> None:
+        """Count on without samples, for good."""
+        self._budget.close()
 
     def pause(self) -> None:
         """Stop counting, so that nobody pays for it, until `resume`."""

@@ -111,7 +111,7 @@ class Records:
         if not data:
             return iter(())
         kind, _, size = _header(data, 0)
-        if kind == perf.RECORD_SAMPLE and _alike(data, size):
+        if kind == perf.RECORD_SAMPLE and size and _alike(data, size):
             return self._spans(self._layout(kind, size).iter_unpack(data), grid)
         return self._spans(self._walk(data), grid)
 
@@ -193,7 +193,7 @@ class Records:
 
 def number(data: bytes) -> int:
     """Return about how many records were drained, as if all were like the first."""
-    return len(data) // _header(data, 0)[2] if data else 0
+    return len(data) // (_header(data, 0)[2] or len(data)) if data else 0
 
 
 def _place(member: int) -> int:

@@ -21,6 +21,8 @@ _SLACK_SHARE = 1000
 
 _TURN_NS = 4_000_000
 """A rate is that of one turn at least: the kernel's perf_event_mux_interval_ms is 4 by default."""
+_LEAST_NS = 1_000_000
+"""Before the first turn is over, that of its part; but nothing is made of less than this."""
 
 
 class Rate(NamedTuple):
@@ -114,7 +116,7 @@ class Turns:
             self._estimate(others)
 
     def _estimate(self, rate: Rate) -> None:
-        if self._waited_ns and rate.running_ns:
+        if self._waited_ns and rate.running_ns >= _LEAST_NS:
             factor = self._waited_ns / rate.running_ns
             self._estimates = [
                 estimate + count * factor

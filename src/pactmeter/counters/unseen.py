@@ -33,6 +33,8 @@ def unseen(command: str, *, uid: int, gid: int) -> str | None:
         )
     try:
         status = os.stat(path)  # noqa: PTH116
+        if os.access(path, os.R_OK) and _is_script(path):
+            return None
     except OSError:
         return None
     grouped = status.st_mode & stat.S_ISGID and status.st_mode & stat.S_IXGRP
@@ -45,3 +47,9 @@ def unseen(command: str, *, uid: int, gid: int) -> str | None:
             " system"
         )
     return None
+
+
+def _is_script(path: str) -> bool:
+    """Whether the kernel starts an interpreter instead, with the caller's rights."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read(2) == b"#!"

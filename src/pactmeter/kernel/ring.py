@@ -39,10 +39,10 @@ class Ring:
         self._size = pages * mmap.PAGESIZE
 
     @property
-    def waiting_bytes(self) -> int:
-        """How much `drain` would take out."""
+    def filled(self) -> float:
+        """Share of the ring that `drain` would take out."""
         head, tail = _POSITIONS.unpack_from(self._map, _HEAD)
-        return int(head - tail)
+        return float((head - tail) / self._size)
 
     def drain(self) -> bytes:
         """Take out and return the records written since the last time, whole and in order."""

@@ -96,6 +96,11 @@ class Counting(ABC):
         return list(deltas(before, sample))
 
     @property
+    def row_s(self) -> float:
+        """When the last row was read: CLOCK_MONOTONIC, in seconds."""
+        return self._row_last.time_s
+
+    @property
     def running_shares(self) -> dict[str, float | None]:
         """Share of the time that each group was really counting, over all calls; None: never."""
         return {

@@ -29,9 +29,9 @@ _READ_OFTEN_S = 0.01
 """Totals are read every period while nothing is sampled, but not more often than this."""
 _MOST_SPANS = 50_000
 """Beyond so many, at some 400 bytes each, totals are read and bins made at once."""
-_FEW_BYTES = 1 << 17
-"""Samples, some 1000 in 1 ms, that whoever reads a row lays out at once: waking another thread
-costs more. Beyond, the thread does, so that no edge of a call waits for it."""
+_LITTLE = 0.125
+"""Share of a ring, some 600 samples in 0.5 ms, that whoever reads a row lays out at once: waking
+another thread costs more. Beyond, the thread does, so that no edge of a call waits for it."""
 
 
 class _Mark(NamedTuple):
@@ -104,7 +104,7 @@ class SampledCounting(Counting):
     def begin(self) -> float:
         """Read the opening edge; return its time."""
         with self._lock:
-            if self._paused and not self._dead:
+            if self._paused:
                 self._counters.resume()
                 self._paused = False
             self._first = self._last = self._row_last = self._read()
@@ -135,9 +135,11 @@ class SampledCounting(Counting):
             with self._lock:
                 self._last = self._read()
                 self._mark("on")
-            if self._counters.waiting_bytes > _FEW_BYTES:
+            if self._thread is None or self._dead:
+                pass
+            elif self._counters.filled > _LITTLE:
                 self._wake()
-            elif self._thread is not None and self._laying.acquire(blocking=False):
+            elif self._laying.acquire(blocking=False):
                 try:
                     self._settle()
                 except Exception as error:  # noqa: BLE001  the run goes on, and its end tells
@@ -185,7 +187,7 @@ class SampledCounting(Counting):
         poller.register(self._waker, select.POLLIN)
         for ring in self._counters.rings:
             poller.register(ring.fd, select.POLLIN)
-        while not self._closed.is_set():
+        while not self._closed.is_set() and not self._dead:
             due_s = self._read_s
             wait_ms = max(0.0, due_s - now_s()) * 1000 + 0.5 if due_s < float("inf") else None
             ready = dict(poller.poll(wait_ms))
@@ -196,19 +198,30 @@ class SampledCounting(Counting):
                 if not event & select.POLLIN:  # the thread whose ring it was has ended
                     poller.unregister(fd)
             # a ring tells of half its size written, though a row may have emptied it meanwhile
-            if ready and not woken and self._counters.waiting_bytes < _FEW_BYTES:
+            if ready and not woken and self._counters.filled < _LITTLE:
                 continue
             self._read_due()
-            with self._laying:
-                self._settle()
+            self._settle_or_give_up()
+        self._settle_or_give_up()
+
+    def _settle_or_give_up(self) -> None:
         with self._laying:
-            self._settle()
+            if self._dead:
+                return
+            try:
+                self._settle()
+            except Exception as error:  # noqa: BLE001  the run goes on, and its end tells
+                self._give_up(error)
 
     def _failed(self) -> None:
+        """Count on, and lay nothing out any more."""
         self._dead = True
         self._marks.clear()
         self._spans.clear()
-        self._pause()
+        self._read_s = float("inf")
+        with contextlib.suppress(OSError):
+            self._counters.stop_sampling()
+        self._wake()
 
     def _pause(self) -> None:
         self._paused = True
@@ -231,9 +244,10 @@ class SampledCounting(Counting):
         self._spans += fresh
         with self._lock:
             self._hurry()
-            if len(self._spans) > _MOST_SPANS:
+            if self._open and len(self._spans) > _MOST_SPANS:
                 self._read_s = 0.0
             if not self._open and not self._marks:
+                self._read_s = float("inf")
                 self._spans.clear()
                 self._pause()  # again where a thread, started meanwhile, has inherited what was on
 

@@ -209,7 +209,7 @@ class Sampler:
         if window.read_s is None and now >= window.ticker.due_s:
             window.due_s = window.ticker.due_s
             window.events = self._counting.row(fresh=True)
-            window.read_s = now_s()
+            window.read_s = self._counting.row_s
             window.ticker.advance(window.read_s)
         if window.read_s is not None and now >= window.due_s + self._grace_s:
             self._close_row()

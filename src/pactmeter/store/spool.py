@@ -41,9 +41,9 @@ LONGEST_NAME = 200
 _KEPT_S = 86_400.0
 """How long what a dead sampler has left is kept for readers of its run."""
 _HOLE_S = 1.0
+"""A slot that is still empty after this long was taken by a thread that will not fill it."""
 _TICK_NS = 50_000_000
 """Files made within a tick of the kernel's coarse clock (10 ms at most) have the same time."""
-"""A slot that is still empty after this long was taken by a thread that will not fill it."""
 
 
 class Mark(NamedTuple):

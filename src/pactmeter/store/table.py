@@ -80,6 +80,8 @@ class TableWriter:
         for text in texts:
             data = text.encode()
             if self._kept + len(data) > self.MOST_KEPT:
+                self._flush()
+            if self._pending and self._kept + len(data) > self.MOST_KEPT:
                 self.lost_rows += data.count(b"\n")
                 continue
             self._pending.append(data)
