@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pactmeter.counters.bins import Bins
+from pactmeter.counters.records import Grid
 
 MS = 1_000_000
 
@@ -75,6 +76,22 @@ def test_what_no_sample_tells_of_yet_lies_in_the_last_period_and_what_is_more_th
     assert counts(fill([(40 * MS, 80, spans)])[0]) == [35, 5, 15, 25]
     assert counts(fill([(40 * MS, 80, [])])[0]) == [20, 20, 20, 20]
     assert counts(fill([(5 * MS, 8, [])])[0]) == [8]
+
+
+def test_what_no_sample_tells_of_yet_lies_behind_the_last_sample_of_each_cpu():
+    for ends, expected in [
+        ([36 * MS], [10, 10, 10, 10]),
+        ([36 * MS, 36 * MS, 9 * MS], [10, 10, 10, 10]),  # the third has been idle since
+        ([29 * MS, 37 * MS], [10, 10, 10, 10]),
+    ]:
+        grid = Grid(sampled_ns=ends)
+        bins = Bins(0, 10 * MS, [0], [False], grid)
+        seen = [one(0, 10 * MS, 10), one(10 * MS, 20 * MS, 10)]
+        if ends[0] == 29 * MS:  # a rate of 0.5 a ms on each
+            seen += [one(20 * MS, 29 * MS, 4.5), one(20 * MS, 37 * MS, 8.5)]
+        else:
+            seen += [one(20 * MS, 36 * MS, 16)]
+        assert counts(listed(bins.fill(40 * MS, [40], seen, last=True)[0])) == expected
 
 
 def test_what_no_sample_tells_of_a_shared_group_lies_as_the_samples_do():

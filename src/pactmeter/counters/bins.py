@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pactmeter.counters.records import Span
 
 
+_LATE = 1.5
+"""Periods after which a CPU is idle that has not been sampled."""
+
+
 class Filled(NamedTuple):
     """Bins that are over, end to end."""
 
@@ -81,6 +85,9 @@ class Bins:
         grid.from_ns, grid.at_ns = from_ns, at_ns
         later = self._lay_out(spans, seen, zero_ns, at_ns)
         grid.at_ns = 0
+        # a CPU that has been busy since its last sample took that within a period, or is late
+        grid.sampled_ns = [ns for ns in grid.sampled_ns if ns > at_ns - _LATE * period_ns]
+        tails_ns = [at_ns - ns for ns in grid.sampled_ns if ns < at_ns] or [period_ns]
 
         ends_ns = [*range(zero_ns + period_ns, at_ns, period_ns), at_ns]
         passed_ns = [end_ns - from_ns for end_ns in ends_ns]
@@ -92,7 +99,7 @@ class Bins:
                 columns.append([None] * width)
                 continue
             total = max(new - old, 0)
-            column = _whole(parts, total, passed_ns, None if shared else period_ns)
+            column = _whole(parts, total, passed_ns, [] if shared else tails_ns)
             column[0] = None if begun is None or column[0] is None else begun + column[0]
             columns.append(column)
         last_ns = at_ns - (zero_ns + (width - 1) * period_ns)  # of the last bin, so far
@@ -183,40 +190,47 @@ def _cut(span: Span, at_ns: int) -> tuple[Span | None, Span | None]:
 
 
 def _whole(
-    parts: Sequence[float], total: int, passed_ns: Sequence[int], period_ns: int | None
+    parts: Sequence[float], total: int, passed_ns: Sequence[int], tails_ns: Sequence[int]
 ) -> list[int | None]:
     """Return whole numbers that follow the parts and whose sum is the total.
 
-    Threads that run at the end have not been sampled for a period at most: what they do in that
-    time, at up to twice the rate of what is seen, belongs to the last period. More than that is
-    what ended threads did last, at any time.
+    What threads have done since their last sample, at up to twice the rate of what is seen, belongs
+    to the time since. More than that is what ended threads did last, at any time.
 
     Args:
         parts: What is seen of each bin.
         total: What there is.
         passed_ns: Time until the end of each bin.
-        period_ns: Running time between two samples; None: what is not seen lies as the parts do.
+        tails_ns: How long ago each CPU was sampled; none: what is not seen lies as the parts do.
     """
     if not total:
         return [0] * len(parts)
     sums = list(accumulate(parts))
     seen, all_ns = sums[-1], passed_ns[-1] or 1
-    if seen > total or (period_ns is None and seen > 0):
+    if seen > total or (seen > 0 and not tails_ns):
         factor = total / seen
         sums = [part * factor for part in sums]
     else:
-        tail_ns = min(period_ns or all_ns, all_ns)
-        tail = min(total - seen, 2 * seen * tail_ns / all_ns)
-        even = (total - seen - tail) / all_ns
-        if even:
+        tails_ns = [min(tail_ns, all_ns) for tail_ns in tails_ns]
+        tail = min(total - seen, 2 * seen * max(tails_ns, default=0) / all_ns)
+        if even := (total - seen - tail) / all_ns:
             sums = [part + even * time_ns for part, time_ns in zip(sums, passed_ns, strict=True)]
-        before_ns = passed_ns[-1] - tail_ns
-        number = len(sums) - 1
-        while number >= 0 and passed_ns[number] > before_ns:
-            sums[number] += tail * (passed_ns[number] - before_ns) / tail_ns
-            number -= 1
+        if tail:
+            _add_tail(sums, tail, passed_ns, tails_ns)
     whole = [0, *map(round, sums)]
     whole[-1] = total
     if whole[-2] > total:  # by the last digit of a float
         whole = [min(each, total) for each in whole]
     return list(map(sub, whole[1:], whole))
+
+
+def _add_tail(
+    sums: list[float], tail: float, passed_ns: Sequence[int], tails_ns: Sequence[int]
+) -> None:
+    """Add to the sums what lies in the last moments: as much a nanosecond on each CPU."""
+    rate, longest_ns = tail / sum(tails_ns), max(tails_ns)
+    for number in range(len(sums) - 1, -1, -1):
+        left_ns = passed_ns[-1] - passed_ns[number]
+        if left_ns >= longest_ns:
+            break
+        sums[number] += rate * sum(max(tail_ns - left_ns, 0) for tail_ns in tails_ns)

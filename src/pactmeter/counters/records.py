@@ -54,6 +54,7 @@ class Grid:
         from_ns: The moment of the first reading.
         at_ns: That of the second; 0: there are no bins just now.
         seen: Events of each bin, a list for each column.
+        sampled_ns: When the last sample of a ring was taken, of each time that it was emptied.
     """
 
     zero_ns: int = 0
@@ -61,6 +62,7 @@ class Grid:
     from_ns: int = 0
     at_ns: int = 0
     seen: list[list[float]] = field(default_factory=list)
+    sampled_ns: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -120,6 +122,7 @@ class Records:
         zero_ns, period_ns, seen = grid.zero_ns, grid.period_ns, grid.seen
         from_ns, at_ns = grid.from_ns, grid.at_ns
         streams = self._streams
+        end_ns = 0
         for record in records:
             stream = streams[record[_ID]]
             tid = record[0] if stream.by_thread else 0
@@ -148,6 +151,7 @@ class Records:
                     parts, count = seen[column], count if count > 0 else record[slot]
                     parts[begin] += count * first
                     parts[end] += count * (1.0 - first)
+        grid.sampled_ns.append(end_ns)
 
     def _walk(self, data: bytes) -> Iterator[Record]:
         """Yield the records with counts, and take note of the others."""
