@@ -100,23 +100,31 @@ time.sleep(1.0)
 
 @pytest.mark.parametrize(("psu", "bound_pct"), [("hx1500i", 0.5), ("hx1500i,tau=0.3", 1.5)])
 def test_a_call_in_real_time_is_given_what_it_took(psu, bound_pct, tmp_path, figures):
+    """The median of three: on a busy machine a single poll may come late by a twentieth second."""
     require()
-    done = bench_program(
-        tmp_path, "--psu", psu, "--load", "steady:0", "--load", "rest=steady:100", code=PROGRAM
-    )
-    assert done.code == 0, done.err
-    (found,) = (s for s in done.report()["sources"] if s["channel"] == "psu.dc_output")
-    true_j = done.within()["psu.dc_output"]
-    error = 100 * (found["energy_j"] / true_j - 1)
+    errors, uncertainties = [], []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = bench_program(
+            folder, "--psu", psu, "--load", "steady:0", "--load", "rest=steady:100", code=PROGRAM
+        )
+        assert done.code == 0, done.err
+        (found,) = (s for s in done.report()["sources"] if s["channel"] == "psu.dc_output")
+        true_j = done.within()["psu.dc_output"]
+        assert true_j == pytest.approx(TRUE_J, rel=0.01)
+        errors.append(100 * (found["energy_j"] / true_j - 1))
+        uncertainties.append(100 * found["u_j"] / true_j)
+        assert abs(errors[-1]) <= uncertainties[-1], json.dumps(found)
+    errors.sort(key=abs)
     figures(TITLE, *COLUMNS).add(
         psu if "tau" in psu else f"{psu}, instant",
         "real",
-        1,
-        f"{error:+.3f}",
-        f"{error:+.3f}",
-        f"{100 * found['u_j'] / true_j:.1f}",
+        len(errors),
+        f"{sum(errors) / len(errors):+.3f}",
+        f"{errors[-1]:+.3f}",
+        f"{max(uncertainties):.1f}",
         f"{bound_pct:g}",
     )
 
-    assert true_j == pytest.approx(TRUE_J, rel=0.01)
-    assert abs(error) <= bound_pct, json.dumps(found)
+    assert abs(errors[1]) <= bound_pct, errors
