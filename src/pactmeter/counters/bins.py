@@ -50,7 +50,7 @@ class Bins:
             period_ns: Length of a bin; the last one may be shorter.
             totals: Counts so far, one a column; None: not known.
             shared: Of each column whether its spans tell of a part of the time only (a group that
-                shares the hardware): then the rest is taken to lie as they do, else evenly.
+                shares the hardware): then the rest is taken to lie as they do, else see `_whole`.
             grid: What the spans given to `fill` may be laid out on as they are taken.
         """
         self._zero_ns = self._at_ns = start_ns

@@ -86,11 +86,6 @@ class Run:
         return self._sampler.pid if self._sampler else None
 
     @property
-    def started(self) -> bool:
-        """Whether it has a sampler."""
-        return self._sampler is not None
-
-    @property
     def active(self) -> bool:
         """Whether a call is open."""
         return self._active > 0
@@ -307,7 +302,7 @@ def _at_exit() -> None:
 def forget(config: RunConfig, run: Run) -> None:
     """Forget a run that could not start, so that the next call tries again."""
     with _runs_lock:
-        if _runs.get(config) is run and not run.started:
+        if _runs.get(config) is run and run.sampler_pid is None:
             del _runs[config]
 
 
