@@ -239,6 +239,7 @@ int main(int argc, char **argv)
 {
     long faults[2], switches[2], waited_faults, waited, all;
     double start_s = now_s(CLOCK_MONOTONIC);
+    double before_s = now_s(CLOCK_PROCESS_CPUTIME_ID); /* what it took to become this program */
     usage(&faults[0], &switches[0], 1);
     char *mode = argc > 1 ? argv[1] : "";
     double amount = argc > 2 ? atof(argv[2]) : 0;
@@ -279,7 +280,7 @@ int main(int argc, char **argv)
     } else {
         tree("/proc/self/exe");
     }
-    double cpu_s = now_s(CLOCK_PROCESS_CPUTIME_ID);
+    double cpu_s = now_s(CLOCK_PROCESS_CPUTIME_ID) - before_s;
     usage(&waited_faults, &all, 1);
     usage(&waited_faults, &waited, 0);
     usage(&faults[1], &switches[1], 1);
