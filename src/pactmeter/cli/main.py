@@ -30,7 +30,18 @@ class Command(Protocol):
         """Do it; return the exit code."""
 
 
-COMMANDS = ("run", "report", "sensors", "events", "doctor", "setup", "record", "probe", "bench")
+COMMANDS = (
+    "run",
+    "report",
+    "sensors",
+    "events",
+    "doctor",
+    "setup",
+    "record",
+    "probe",
+    "baseline",
+    "bench",
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,11 +7,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis import carbon
+from pactmeter.analysis.baseline import subtract
 from pactmeter.analysis.regions import regions
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.cli.options import add_carbon
 from pactmeter.errors import ConfigError
+from pactmeter.report.baseline import render_net
 from pactmeter.report.text import regions_table, render
 
 if TYPE_CHECKING:
@@ -27,6 +29,12 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON (schema 1)")
     parser.add_argument("--regions", action="store_true", help="energy and counts of each region")
     parser.add_argument("--each", metavar="NAME", help="the regions of a name, one by one")
+    parser.add_argument(
+        "--baseline",
+        nargs="+",
+        metavar="IDLE.csv",
+        help="energy above idle too: a baseline, or that before and that after the run",
+    )
     add_carbon(parser)
 
 
@@ -38,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     each = None if args.each is None else regions(recorded, each=args.each)
     if args.each is not None and not each:
         raise ConfigError(f"this run has no region {args.each!r}", "--regions names those it has")
+    if args.baseline:
+        summary["baseline"] = subtract(recorded, args.baseline)
     first = summary["headline"]
     footprint = None
     if first is not None:
@@ -52,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         print(render(recorded, summary, footprint))
         if footprint is None and intensity is not None:
             print("carbon    none: there is no measured energy to convert")
+        print(render_net(summary["baseline"]) if args.baseline else "idle      not measured")
         for told in ([summary["regions"]] if args.regions else []) + ([each] if each else []):
             print(f"\n{regions_table(told)}")
     return 0

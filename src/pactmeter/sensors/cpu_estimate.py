@@ -81,6 +81,19 @@ def busy_share(before: Sequence[int], after: Sequence[int]) -> float | None:
     return 1.0 - (ticks[3] + ticks[4]) / total if total else None
 
 
+def cpu_ticks(stat: Path = PROC_STAT) -> tuple[int, ...]:
+    """Return the time of all processors in ticks, by field of ``/proc/stat``.
+
+    Raises:
+        ReadError: It cannot be read.
+    """
+    line = (sysfs.read_text(stat) or "").partition("\n")[0]
+    label, *fields = line.split()[:9] or [""]
+    if label != "cpu" or len(fields) < 8 or not all(field.isdecimal() for field in fields):
+        raise ReadError(f"cannot read CPU times from {stat}: {line[:80]!r}")
+    return tuple(int(field) for field in fields)
+
+
 class EstimateDevice:
     """The CPU's power after its utilisation."""
 
@@ -105,7 +118,7 @@ class EstimateDevice:
             DeviceError: ``/proc/stat`` cannot be read.
         """
         try:
-            self._last = self._ticks()
+            self._last = cpu_ticks(self._stat)
         except ReadError as error:
             raise DeviceError(error.message) from error
         self._power_w = None
@@ -118,7 +131,7 @@ class EstimateDevice:
         Raises:
             ReadError: ``/proc/stat`` cannot be read.
         """
-        ticks = self._ticks()
+        ticks = cpu_ticks(self._stat)
         share = busy_share(self._last, ticks) if self._last is not None else None
         if share is not None:
             self._power_w = self._full_load_w * (IDLE_SHARE + (1 - IDLE_SHARE) * share)
@@ -130,12 +143,6 @@ class EstimateDevice:
         """Forget the last reading."""
         self._last = None
 
-    def _ticks(self) -> tuple[int, ...]:
-        line = (sysfs.read_text(self._stat) or "").partition("\n")[0]
-        label, *fields = line.split()[:9] or [""]
-        if label != "cpu" or len(fields) < 8 or not all(field.isdecimal() for field in fields):
-            raise ReadError(f"cannot read CPU times from {self._stat}: {line[:80]!r}")
-        return tuple(int(field) for field in fields)
 
 
 def discover(
