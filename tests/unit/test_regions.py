@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import statistics
 import struct
@@ -11,10 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pactmeter
 from pactmeter import region
 from pactmeter.analysis import regions as analysis
+from pactmeter.analysis import spans
 from pactmeter.analysis.read import read
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
@@ -443,6 +447,47 @@ def test_each_region_of_a_name_can_be_told_apart_by_its_index(recorded):
         (0, pytest.approx(1000.0)),
         (1, pytest.approx(3000.0)),
     ]
+
+
+def test_the_calls_are_told_one_by_one(recorded):
+    run = recorded([(0, 25, "call", 0), (5, 15, "x", 0), (40, 60, "call", 1)])
+    found = analysis.regions(run, each="call")
+    assert [r["energy"]["psu.dc_output"]["energy_j"] for r in found] == [
+        pytest.approx(2500.0),
+        pytest.approx(6000.0),
+    ]
+
+
+def test_any_window_has_its_energy_and_counts(recorded):
+    run = recorded([(0, 60, "call", 0)])
+    low, across = analysis.windows(run, [(5, 15.5), (20, 40)])
+    assert low["energy"]["psu.dc_output"]["energy_j"] == pytest.approx(1050.0)
+    assert low["counters"]["faults"] == 525
+    assert across["energy"]["psu.dc_output"]["energy_j"] == pytest.approx(1000.0 + 3000.0)
+
+
+@pytest.mark.parametrize("span", [(10, 5), (5, 5), (-1, 5), (50, 61), (math.nan, 5)])
+def test_a_window_outside_the_run_is_refused_with_its_length(recorded, span):
+    with pytest.raises(ConfigError, match="not within the run") as told:
+        analysis.windows(recorded([]), [span])
+    assert "0:60" in told.value.fix
+
+
+@given(
+    edges=st.lists(st.floats(0, 60), min_size=2, max_size=8, unique=True).map(sorted),
+    lost=st.sets(st.integers(0, 599)),
+)
+def test_windows_side_by_side_add_up_to_the_window_around_them(edges, lost):
+    """Read in one pass, however many edges cut its bins, and whatever is missing."""
+    rows = [[f"{k / 10:.6f}", "0.1", "" if k in lost else str(k % 7)] for k in range(600)]
+    sums = spans._Sums([2], edges)
+    for first in range(0, 600, 64):
+        sums.add(rows[first : first + 64])
+    (found,) = sums.at_edges()
+    for edge_s, (amount, known_s) in zip(edges, found, strict=True):
+        inside = [(k, min(1.0, max(0.0, edge_s * 10 - k))) for k in range(600) if k not in lost]
+        assert amount == pytest.approx(sum(share * (k % 7) for k, share in inside), abs=1e-3)
+        assert known_s == pytest.approx(sum(share * 0.1 for _, share in inside), abs=1e-4)
 
 
 @pytest.mark.parametrize(

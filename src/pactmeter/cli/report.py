@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis import carbon
 from pactmeter.analysis.baseline import subtract
-from pactmeter.analysis.regions import regions
+from pactmeter.analysis.regions import regions, windows
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.cli.options import add_carbon
@@ -28,7 +28,16 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="the run's power file, as PACT.csv")
     parser.add_argument("--json", action="store_true", help="as JSON (schema 1)")
     parser.add_argument("--regions", action="store_true", help="energy and counts of each region")
-    parser.add_argument("--each", metavar="NAME", help="the regions of a name, one by one")
+    parser.add_argument(
+        "--each", metavar="NAME", help="the regions of a name, one by one; call: the calls"
+    )
+    parser.add_argument(
+        "--window",
+        metavar="A:B",
+        action="append",
+        default=[],
+        help="energy and counts from A to B, in seconds since the run's start; repeat for more",
+    )
     parser.add_argument(
         "--baseline",
         nargs="+",
@@ -43,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     intensity = _intensity(args)
     recorded = load(args.file)
     summary = summarize(recorded, with_regions=args.json or args.regions)
+    chosen = windows(recorded, [_span(text) for text in args.window])
     each = None if args.each is None else regions(recorded, each=args.each)
     if args.each is not None and not each:
         raise ConfigError(f"this run has no region {args.each!r}", "--regions names those it has")
@@ -57,15 +67,31 @@ def run(args: argparse.Namespace) -> int:
             summary["footprint"] = _footprint_dict(footprint)
         if each is not None:
             summary["regions_each"] = each
+        if chosen:
+            summary["windows"] = chosen
         print(json.dumps(summary, indent=1))
     else:
         print(render(recorded, summary, footprint))
         if footprint is None and intensity is not None:
             print("carbon    none: there is no measured energy to convert")
         print(render_net(summary["baseline"]) if args.baseline else "idle      not measured")
-        for told in ([summary["regions"]] if args.regions else []) + ([each] if each else []):
+        for told in (
+            ([summary["regions"]] if args.regions else [])
+            + ([each] if each else [])
+            + ([chosen] if chosen else [])
+        ):
             print(f"\n{regions_table(told)}")
     return 0
+
+
+def _span(text: str) -> tuple[float, float]:
+    start, _, end = text.partition(":")
+    try:
+        return float(start), float(end)
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} is not a window", "name start and end, as --window 10:70"
+        ) from None
 
 
 def _intensity(args: argparse.Namespace) -> carbon.Intensity | None:

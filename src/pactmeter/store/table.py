@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pactmeter.errors import FileError
@@ -118,23 +118,27 @@ class TableWriter:
 
 
 def read_table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
-    """Return the header and the whole rows of a table.
+    """Return the header and the whole rows of a table, which are read as they are asked for.
 
     A last line without its newline was torn by a crash and is left out; so is a row with another
     number of cells than the header.
 
     Raises:
-        FileError: The file cannot be read or has no header.
+        FileError: The file cannot be read or has no header; also while rows are asked for.
     """
+    header = next(_lines(path), None)
+    if header is None:
+        raise FileError(f"{path} is empty")
+    rows = _lines(path)
+    return header, (row for row in islice(rows, 1, None) if len(row) == len(header))
+
+
+def _lines(path: Path) -> Iterator[list[str]]:
+    """Yield the cells of each whole line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from csv.reader(line for line in file if line.endswith("\n"))
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"{path} is not a table of PACT") from error
-    whole, newline, _torn = text.rpartition("\n")
-    if not newline:
-        raise FileError(f"{path} is empty")
-    rows = csv.reader(io.StringIO(whole, newline=""))
-    header = next(rows)
-    return header, (row for row in rows if len(row) == len(header))
