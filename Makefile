@@ -7,7 +7,7 @@ LIQUIDCTL := 'liquidctl>=1.16'
 SOURCES := src tests benchmarks CV docs/conf.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers docs unit bench bench-overhead bench-counters test-pmu wheel clean
+.PHONY: help demo test check lint types layers docs unit bench truth bench-overhead bench-counters test-pmu wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ unit: $(VENV)/dev.stamp $(VENV)/peers.stamp
 bench: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## joules in, joules out: truth tables on the emulated machine
 	$(BIN)/pytest -q tests/truth tests/bench
 	$(BIN)/python -m benchmarks.peers --peers $(CURDIR)/$(VENV)/peers/bin/python
+
+truth: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## how exact figures and statements are, on real and synthetic data
+	$(BIN)/pytest -q tests/exact
 
 bench-overhead: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## what measuring costs, beside the peers
 	$(BIN)/python -m benchmarks.all --peers $(CURDIR)/$(VENV)/peers/bin/python
