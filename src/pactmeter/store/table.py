@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TextIO
 
 from pactmeter.errors import FileError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Cell = float | int | str | None
+_LINES_AT_ONCE = 1024
 
 
 def format_cell(value: Cell) -> str:
@@ -126,19 +127,27 @@ def read_table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
     Raises:
         FileError: The file cannot be read or has no header; also while rows are asked for.
     """
-    header = next(_lines(path), None)
+    header = next(_rows(path), None)
     if header is None:
         raise FileError(f"{path} is empty")
-    rows = _lines(path)
-    return header, (row for row in islice(rows, 1, None) if len(row) == len(header))
+    return header, islice(_rows(path, len(header)), 1, None)
 
 
-def _lines(path: Path) -> Iterator[list[str]]:
-    """Yield the cells of each whole line."""
+def _rows(path: Path, cells: int | None = None) -> Iterator[list[str]]:
+    """Yield the cells of each whole line, of lines with another number of cells none."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.reader(line for line in file if line.endswith("\n"))
+            for row in csv.reader(chain.from_iterable(_whole_lines(file))):
+                if cells is None or len(row) == cells:
+                    yield row
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileError(f"{path} is not a table of PACT") from error
+
+
+def _whole_lines(file: TextIO) -> Iterator[list[str]]:
+    while lines := list(islice(file, _LINES_AT_ONCE)):
+        if not lines[-1].endswith("\n"):
+            lines.pop()
+        yield lines
