@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.regions import region_rows
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+
+_ROWS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,14 @@ def read(path: str | Path) -> Run:
     run = load(path)
 
     def frame(header: list[str], rows: Iterable[list[str]]) -> pd.DataFrame:
-        data = pd.DataFrame(list(rows), columns=header)
-        for name in header:
-            if name != "name":
-                data[name] = pd.to_numeric(data[name], errors="coerce")
-        return data
+        remaining = iter(rows)
+        parts = []
+        while part := list(islice(remaining, _ROWS_AT_ONCE)):
+            data = pd.DataFrame(part, columns=header)
+            numbers = [name for name in header if name != "name"]
+            data[numbers] = data[numbers].apply(pd.to_numeric, errors="coerce")
+            parts.append(data)
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=header)
 
     files = run.files
     manifest = {**run.manifest, "status": run.status, "reason": run.reason}
