@@ -32,6 +32,7 @@ UNITS = (
 PLAIN = {
     *("measure_period", "perf_measure_period", "pue", "figure", "mean", "value", "resolution"),
     *("coverage", "share", "kwh", "g_per_kwh", "now", "scale", "a", "b", "c"),
+    *("low", "high", "spread", "error", "degrees", "n_eff", "tail", "p_value", "statistic"),
 }
 
 
