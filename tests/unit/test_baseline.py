@@ -73,7 +73,7 @@ def test_the_joules_above_idle_come_out(idle, busy):
     assert net.energy.energy_j == pytest.approx(true_j, rel=0.01)
     assert abs(net.energy.energy_j - true_j) < net.energy.u_j < total.u_j
     assert net.idle_w == pytest.approx(rest_j / 60.0, rel=0.01)
-    assert any(item.name == "idle" for item in net.energy.budget)
+    assert {item.name for item in net.energy.budget} >= {"sensor", "sampling", "edges"}
 
 
 def test_a_run_that_is_no_baseline_is_refused_with_what_to_do(busy):
@@ -128,7 +128,7 @@ def test_two_baselines_that_differ_widen_u_and_are_told_as_drift(idle):
     found = baseline(idle[0])
     more = {n: dataclasses.replace(e, energy_j=e.energy_j * 1.1) for n, e in found.idle.items()}
     after = dataclasses.replace(found, idle=more)
-    total = energy(10_000.0, 50.0, [BudgetItem("sensor", 250.0, "Type B")])
+    total = energy(10_000.0, 50.0, [BudgetItem("sensor", 250.0, "Type B", is_systematic=True)])
 
     one, two = above_idle(total, [found]), above_idle(total, [found, after])
 
@@ -153,11 +153,16 @@ def test_a_gain_that_run_and_baseline_share_stays_inside_its_share_of_u(
     total_w, idle_w, seconds, gain
 ):
     """A sensor that is wrong by 10 % of what it reads is wrong by 10 % of the difference."""
-    sensor = [BudgetItem("sensor", 0.05 * gain * total_w * seconds, "Type B")]
-    rest = Baseline("idle.csv", 0.0, 60.0, 0.0, "none", {}, ())
-    rest = dataclasses.replace(rest, idle={"psu.dc_output": energy(60 * gain * idle_w, 60.0)})
 
-    net = above_idle(energy(gain * total_w * seconds, seconds, sensor), [rest]).energy
+    def read(power_w, seconds):
+        """What the sensor makes of a power, U being 10 % of it."""
+        joules = gain * power_w * seconds
+        own = BudgetItem("sensor", 0.05 * joules, "Type B", is_systematic=True)
+        return energy(joules, seconds, [own])
+
+    rest = Baseline("idle.csv", 0.0, 60.0, 0.0, "none", {"psu.dc_output": read(idle_w, 60.0)}, ())
+
+    net = above_idle(read(total_w, seconds), [rest]).energy
 
     true_j = (total_w - idle_w) * seconds
     assert abs(net.energy_j - true_j) <= net.u_j / gain * (1 + 1e-9) + 1e-6

@@ -123,11 +123,12 @@ def test_failed_polls_after_the_call_are_left_out_not_read_as_zero():
 
 def test_how_much_polls_differ_is_kept_for_the_uncertainty():
     series = GaugeSeries(0.0)
-    for at_s, watts in ((0.1, 100.0), (0.2, 130.0), (0.3, None), (0.4, 90.0), (0.5, 100.0)):
-        series.add(Poll(at_s, watts, REACH))
-    series.end(0.55)
-    series.cut(0.55)
-    assert (series.roughness.pairs, series.roughness.square_w2) == (2, 900.0 + 100.0)
+    for k, watts in enumerate((100.0, 130.0, None, 90.0, 100.0, 120.0), 1):
+        series.add(Poll(k / 10, watts, REACH))
+    series.end(0.65)
+    series.cut(0.65)
+    assert (series.roughness.pairs, series.roughness.square_w2) == (3, 900.0 + 100.0 + 400.0)
+    assert (series.roughness.triples, series.roughness.square2_w2) == (1, 900.0)
 
 
 def test_the_lags_of_many_calls_are_summed_not_kept():

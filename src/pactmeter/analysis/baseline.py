@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.analysis.combined import difference
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.run import load
 from pactmeter.errors import ConfigError, FileError
-from pactmeter.model.energy import BudgetItem
+from pactmeter.model.energy import BudgetItem, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,33 +162,51 @@ def drift(before: Baseline, after: Baseline) -> dict[str, float]:
 def above_idle(total: Energy, baselines: Sequence[Baseline]) -> Net | None:
     """Return the energy of a channel above its idle power; None where no baseline holds it.
 
-    With two baselines (before and after) idle is their mean, and half their difference its limit.
-    The sensor's error is taken as a gain, which total and idle share: it is that of what is left,
-    and never less than what the idle reading alone is unsure of beyond it.
+    The sensor's own error is taken as a gain, which total and idle share: that of what is left
+    remains. With two baselines (before and after) idle is their mean, and half their difference
+    its limit.
     """
-    idle = [b.idle[total.channel] for b in baselines if total.channel in b.idle]
-    powers_w = [e.mean_w for e in idle if e.mean_w is not None]
-    if not powers_w or total.covered_s <= 0:
-        return None
-    idle_w = math.fsum(powers_w) / len(powers_w)
-    own_w = [
-        math.hypot(*(item.u_j for item in e.budget if item.name != "sensor")) / e.covered_s
-        for e in idle
+    idle = [
+        _stretched(b.idle[total.channel], total.covered_s)
+        for b in baselines
+        if total.channel in b.idle
     ]
-    u_w = math.hypot(*own_w) / len(own_w)
-    if len(powers_w) == 2:
-        u_w = math.hypot(u_w, abs(powers_w[1] - powers_w[0]) / 2 / math.sqrt(3))
-    net_j = total.energy_j - idle_w * total.covered_s
-    items = []
-    for item in total.budget:
-        if item.name == "sensor" and total.energy_j > 0:
-            shared = abs(net_j) / total.energy_j
-            item = replace(item, u_j=item.u_j * shared, basis=f"{item.basis}, of what is left")
-        items.append(item)
+    if not idle or total.covered_s <= 0:
+        return None
+    mean = _mean(idle)
+    left = difference(total, mean, same_sensor=True)
+    energy = replace(
+        total,
+        energy_j=left.energy_j,
+        budget=left.budget,
+        label=f"{total.label}, above idle",
+    )
+    own_j = math.hypot(*(item.u_j for item in mean.budget if not item.is_systematic))
+    return Net(energy, mean.energy_j / total.covered_s, 2 * own_j / total.covered_s)
+
+
+def _stretched(idle: Energy, seconds_s: float) -> Energy:
+    """Return what the idle machine takes in another time, at the same power."""
+    times = seconds_s / idle.covered_s
+    items = tuple(replace(item, u_j=item.u_j * times) for item in idle.budget)
+    return replace(idle, energy_j=idle.energy_j * times, covered_s=seconds_s, budget=items)
+
+
+def _mean(idle: Sequence[Energy]) -> Energy:
+    """Return the mean of one or two energies of the same time; how far they lie apart is in U."""
+    first, last = idle[0], idle[-1]
+    if len(idle) == 1:
+        return first
+    apart_j = abs(last.energy_j - first.energy_j)
+    items = [
+        # the same error of the same sensor in both is that of the mean
+        replace(item, u_j=item.u_j if item.is_systematic else item.u_j / math.sqrt(2))
+        for item in max(first, last, key=lambda one: one.u_j or 0.0).budget
+    ]
     if items:
-        items.append(BudgetItem("idle", u_w * total.covered_s, "the baseline's own, over the run"))
-    energy = replace(total, energy_j=net_j, budget=tuple(items), label=f"{total.label}, above idle")
-    return Net(energy, idle_w, 2 * u_w)
+        basis = "half of what both baselines differ by"
+        items.append(BudgetItem("drift", apart_j / 2 / math.sqrt(3), basis, Shape.RECTANGULAR))
+    return replace(first, energy_j=(first.energy_j + last.energy_j) / 2, budget=tuple(items))
 
 
 def subtract(run: RecordedRun, files: Sequence[str]) -> dict[str, Any]:

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pactmeter.model.channel import Kind
+from pactmeter.analysis.budget import LOW_LOAD_PCT, Seen, items
+from pactmeter.model.channel import Domain, Kind, Origin
 from pactmeter.model.energy import BudgetItem, Energy
+from pactmeter.model.psu import MODELS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pactmeter.analysis.run import RecordedRun
     from pactmeter.model.channel import Channel
+    from pactmeter.model.psu import PsuModel
 
-ALIAS_PCT = {True: 0.8, False: 1.1}
-"""Half-width of the aliasing of a sampled gauge, in percent, at 5 Hz and faster / slower: the
-largest errors left in simulations of a training-like load over ten minutes."""
-_LEAST_PAIRS = 10
-"""From so many polls on, their own differences say what lies between them."""
-_LAG_DOUBT = 0.25
-"""Standard uncertainty of a lag correction, as a share of it: a Type B judgement."""
+_LEAST_EFFICIENCY = 0.8
+"""What a supply of any 80 PLUS tier has, about, at a tenth of its load."""
 
 
-def energies(run: RecordedRun) -> list[Energy]:
-    """Return the energy of every power and energy channel, in the order of the channels."""
-    return [energy(run, c) for c in run.channels if c.kind is not Kind.QUANTITY]
+def energies(run: RecordedRun, *, is_aperiodic: bool = False) -> list[Energy]:
+    """Return the energy of every power and energy channel, in the order of the channels.
+
+    Args:
+        run: The run.
+        is_aperiodic: Whether the load is known not to repeat in step with a sensor; else what a
+            sensor does not see of each of its periods is bounded, not known.
+    """
+    return [
+        energy(run, c, is_aperiodic=is_aperiodic)
+        for c in run.channels
+        if c.kind is not Kind.QUANTITY
+    ]
 
 
-def energy(run: RecordedRun, channel: Channel) -> Energy:
+def energy(run: RecordedRun, channel: Channel, *, is_aperiodic: bool = False) -> Energy:
     """Return the energy of one channel over all calls of the run.
 
-    The energy is that of the covered time alone; nothing is filled in for gaps. What a lagging
-    sensor still owed is added, what a stuck one repeated is taken back.
+    The energy is that of the covered time alone; nothing is filled in for gaps, and the uncertainty
+    holds what they may hide. What a lagging sensor still owed is added, what a stuck one repeated
+    is taken back.
     """
-    watts, joules, polls = (run.columns.get(name, []) for name in channel.columns)
+    watts, joules, polls = (_known(run.columns.get(name, [])) for name in channel.columns)
     covered_s = 0.0
     before_j = 0.0
     in_gap = False
@@ -66,78 +77,72 @@ def energy(run: RecordedRun, channel: Channel) -> Energy:
         polls=int(sum(n or 0 for n in polls)),
         budget=(),
     )
-    poll_period_s = float(about.get("poll_period_s") or 0.1)
-    update_s = channel.update_period_s or about.get("seen_update_period_s") or poll_period_s
-    calls = max(1, int(run.manifest.get("calls") or 1))
-    items = _budget(result, channel, poll_period_s, float(update_s), calls)
-    if items and channel.kind is Kind.POWER:
-        items += (_sampling(result, about.get("roughness"), poll_period_s),)
-        if lag:
-            basis = f"a quarter of the correction by {lag['energy_j']:.3g} J"
-            u_j = abs(float(lag["energy_j"])) * _LAG_DOUBT
-            items += (BudgetItem("lag", u_j, f"{basis}, tau {lag['tau_s']:g} s"),)
-    return result.with_budget(items)
+    poll_s = float(about.get("poll_period_s") or 0.1)
+    known_w = [w for w in watts if w is not None]
+    supply = _supply(channel)
+    seen = Seen(
+        calls=max(1, int(run.manifest.get("calls") or 1)),
+        poll_s=poll_s,
+        update_s=_known([channel.update_period_s])[0]
+        or about.get("seen_update_period_s")
+        or poll_s,
+        low_w=min(known_w, default=0.0),
+        peak_w=max(known_w, default=0.0),
+        roughness=about.get("roughness"),
+        lag=about.get("lag"),
+        window_s=about.get("window_s"),
+        most_w=about.get("most_w"),
+        is_aperiodic=is_aperiodic,
+        curve_pct=supply.efficiency.accuracy_pct if supply else 0.0,
+        low_load_j=_low_load_j(run, channel, about, supply.rated_w) if supply else 0.0,
+        rated_w=supply.rated_w if supply else 0.0,
+    )
+    return result.with_budget(items(result, channel, seen))
 
 
-def _sampling(
-    result: Energy, roughness: dict[str, float] | None, poll_period_s: float
-) -> BudgetItem:
-    """Return what lies between the polls, from how much they differ.
-
-    Each poll stands for its share of the covered time as an independent draw would, with the
-    variance that is half the mean square of successive differences (von Neumann 1941). That is too
-    much for a load that the polls resolve. What repeats with the very period of the polls cannot be
-    seen so.
-    """
-    if not roughness or roughness["pairs"] < _LEAST_PAIRS:
-        alias = ALIAS_PCT[poll_period_s <= 0.2] / 100
-        return BudgetItem("sampling", alias * result.energy_j / math.sqrt(3), "alias bound")
-    variance_w2 = roughness["square_w2"] / roughness["pairs"] / 2
-    # a device that takes longer to answer is polled as often as it can be
-    apart_s = max(poll_period_s, result.covered_s / max(1, result.polls))
-    u_j = math.sqrt(result.covered_s * apart_s * variance_w2)
-    return BudgetItem("sampling", u_j, f"differences of {roughness['pairs']} pairs of polls")
+def _known(cells: list[float | None]) -> list[float | None]:
+    """Return the cells with None for what is no number: a damaged file shall not spread it."""
+    return [cell if cell is not None and math.isfinite(cell) else None for cell in cells]
 
 
-def _budget(
-    result: Energy, channel: Channel, poll_period_s: float, update_s: float, calls: int
-) -> tuple[BudgetItem, ...]:
-    """List the standard uncertainties (k=1, in joules) after GUM, each with its reason."""
-    if channel.accuracy_pct is None:
-        return ()
-    mean_w = result.mean_w or 0.0
-    items = [
-        BudgetItem(
-            "sensor",
-            channel.accuracy_pct / 100 * result.energy_j / 2,
-            channel.accuracy_source or "Type B",
-        )
-    ]
-    if channel.kind is Kind.POWER:
-        if channel.resolution:
-            step_j = channel.resolution * result.covered_s / math.sqrt(12)
-            items.append(BudgetItem("resolution", step_j, "step / sqrt(12), the same all along"))
-    elif channel.resolution:
-        step_j = channel.resolution * math.sqrt(calls / 6)
-        items.append(BudgetItem("resolution", step_j, "difference of two readings, in each call"))
-    edge_s = poll_period_s if channel.kind is Kind.POWER else update_s
-    edge_j = mean_w * edge_s * math.sqrt(calls / 6)
-    items.append(BudgetItem("edges", edge_j, f"{edge_s:g} s at both edges of each call / sqrt(12)"))
-    return tuple(items)
+def _supply(channel: Channel) -> PsuModel | None:
+    """Return the supply whose AC power is estimated; None for all else."""
+    if channel.domain is not Domain.AC or channel.origin is Origin.MEASURED:
+        return None
+    named = [model for model in MODELS if model.name in channel.description]
+    return max(named, key=lambda model: len(model.name), default=None)
+
+
+def _low_load_j(run: RecordedRun, channel: Channel, about: dict[str, Any], rated_w: float) -> float:
+    """Return the AC energy of the rows in which a supply gave less than a tenth of its rating."""
+    beside = (
+        c
+        for c in run.channels
+        if c.domain is Domain.DC and run.about(c.name).get("device") == about.get("device")
+    )
+    dc = next(beside, None)
+    least_w = LOW_LOAD_PCT / 100 * rated_w
+    watts, joules, _ = (_known(run.columns.get(name, [])) for name in channel.columns)
+    loads = _known(run.columns.get(dc.columns[0], [])) if dc else []
+    if not any(w is not None for w in loads):
+        loads, least_w = watts, least_w / _LEAST_EFFICIENCY
+    low_j = before_j = 0.0
+    for load_w, total_j in zip(loads, joules, strict=True):
+        if total_j is None:
+            continue
+        if load_w is not None and load_w < least_w:
+            low_j += total_j - before_j
+        before_j = total_j
+    return low_j
 
 
 def total(parts: list[Energy], channel: str, label: str) -> Energy:
     """Return the sum of energies that do not overlap, as one figure.
 
-    Uncertainties add linearly: equal sensors err alike. The coverage is that of the part covered
-    least.
+    Uncertainties of equal sensors add linearly: they err alike. The coverage is that of the part
+    covered least.
     """
     first = parts[0]
-    budget: tuple[BudgetItem, ...] = ()
-    if all(part.u_j is not None for part in parts):
-        budget = tuple(
-            BudgetItem(part.channel, (part.u_j or 0.0) / 2, "adds linearly") for part in parts
-        )
     least = min(parts, key=lambda part: part.covered_s)
     return Energy(
         channel=channel,
@@ -150,8 +155,35 @@ def total(parts: list[Energy], channel: str, label: str) -> Energy:
         gap_s=least.gap_s,
         gaps=sum(part.gaps for part in parts),
         polls=least.polls,
-        budget=budget,
-        linear=True,
+        budget=_added(parts),
+    )
+
+
+def _added(parts: Sequence[Energy]) -> tuple[BudgetItem, ...]:
+    """Return the budget of a sum.
+
+    Sensors of one domain count as equal: the accuracy of a card is that of its kind, and what the
+    polls miss is of one load. Those of different domains are independent. Empty where the
+    uncertainty of one part is unknown.
+    """
+    if any(not part.budget for part in parts):
+        return ()
+    kinds = [part.domain.value if part.domain else part.channel for part in parts]
+    several = len(set(kinds)) > 1
+    grouped: dict[tuple[str, str], list[BudgetItem]] = {}
+    for kind, part in zip(kinds, parts, strict=True):
+        for item in part.budget:
+            grouped.setdefault((kind, item.name), []).append(item)
+    return tuple(
+        BudgetItem(
+            f"{kind} {name}" if several else name,
+            math.fsum(item.u_j for item in alike),
+            alike[0].basis if len(alike) == 1 else f"of {len(alike)} alike, added linearly",
+            alike[0].shape,
+            min((item.dof for item in alike if item.dof), default=None),
+            alike[0].is_systematic,
+        )
+        for (kind, name), alike in grouped.items()
     )
 
 

@@ -147,6 +147,7 @@ class EnergyOver:
         # a load that begins with its region errs alike at every start: edges add linearly
         edges_j = math.fsum(self._edge_j(time_s) for span in spans for time_s in span)
         parts.append(edges_j / math.sqrt(3))
+        parts += [whole.get(name, 0.0) * share for name in ("extrapolated", "duty")]
         return 2 * math.hypot(*parts)
 
     def _edge_j(self, time_s: float) -> float:

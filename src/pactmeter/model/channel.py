@@ -60,6 +60,9 @@ class Channel:
         origin: Measured, estimated or modelled.
         resolution: Smallest step of a reading, in the channel's unit; None if unknown.
         update_period_s: How often the sensor itself updates, where its maker says so.
+        window_s: Over how long each reading is a mean, where that is known; shorter than the
+            update period, the sensor does not see the rest.
+        most_w: The most that the device can draw, in watts, where it says so.
         accuracy_pct: Half-width (k=2) of the sensor's own error, in percent of the reading;
             None where nobody knows.
         accuracy_source: Where `accuracy_pct` comes from.
@@ -74,6 +77,8 @@ class Channel:
     origin: Origin = Origin.MEASURED
     resolution: float | None = None
     update_period_s: float | None = None
+    window_s: float | None = None
+    most_w: float | None = None
     accuracy_pct: float | None = None
     accuracy_source: str | None = None
     synthetic: str | None = None

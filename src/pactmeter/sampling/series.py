@@ -67,19 +67,28 @@ class Roughness:
     Attributes:
         pairs: Number of such pairs.
         square_w2: Sum of the squared differences, in square watts.
+        triples: Number of good polls that another good one follows after the next.
+        square2_w2: Sum of the squared differences of those two, in square watts.
     """
 
     pairs: int = 0
     square_w2: float = 0.0
+    triples: int = 0
+    square2_w2: float = 0.0
 
-    def add(self, first_w: float, second_w: float) -> None:
-        """Take in two polls that follow each other."""
+    def add(self, before_w: float | None, first_w: float, second_w: float) -> None:
+        """Take in two polls that follow each other, and the one before them if it was good."""
         self.pairs += 1
         self.square_w2 += (second_w - first_w) ** 2
+        if before_w is not None:
+            self.triples += 1
+            self.square2_w2 += (second_w - before_w) ** 2
 
     def __iadd__(self, other: Roughness) -> Roughness:
         self.pairs += other.pairs
         self.square_w2 += other.square_w2
+        self.triples += other.triples
+        self.square2_w2 += other.square2_w2
         return self
 
 
@@ -126,6 +135,7 @@ class GaugeSeries(_Series):
         super().__init__(start_s)
         self._step = step
         self._last: Poll | None = None
+        self._before_w: float | None = None
         self._reached_s = start_s
         self._opening: list[Poll] = []
         self._closing: list[Poll] = []
@@ -211,7 +221,8 @@ class GaugeSeries(_Series):
         else:
             last = self._last
             if last.value is not None and poll.value is not None:
-                self.roughness.add(last.value, poll.value)
+                self.roughness.add(self._before_w, last.value, poll.value)
+            self._before_w = last.value
             middle = _boundary_s(last, poll)
             self._stand(last.time_s, min(middle, last.time_s + last.reach_s), last.value)
             self._stand(max(middle, poll.time_s - poll.reach_s), poll.time_s, poll.value)

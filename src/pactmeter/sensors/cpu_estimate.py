@@ -144,7 +144,6 @@ class EstimateDevice:
         self._last = None
 
 
-
 def discover(
     request: Request, *, cpuinfo: Path = sysfs.CPUINFO, stat: Path = PROC_STAT
 ) -> Discovery:

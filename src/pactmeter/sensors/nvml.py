@@ -24,6 +24,7 @@ from pactmeter.sensors.nvml_gpu import (
     error_text,
     field_w,
     library,
+    limit_w,
     usage_w,
 )
 
@@ -201,6 +202,7 @@ def _probe(index: int, uuid: str, handle: object, *, whole: bool) -> Gpu:
         counts_energy=answer(pynvml.nvmlDeviceGetTotalEnergyConsumption) is not None,
         has_power=answer(usage_w) is not None,
         fields=tuple(field for field in fields if answer(field_w, field) is not None),
+        limit_w=answer(limit_w),
         is_partitioned=not whole,
         synthetic="emulated" if _EMULATED_DRIVER in driver else None,
     )

@@ -105,6 +105,13 @@ def field_w(handle: object, field: int) -> float:
     return float(getattr(value.value, member)) / 1000
 
 
+def limit_w(handle: object) -> float:
+    """Return a GPU's power limit in watts; raises `NVMLError`."""
+    import pynvml
+
+    return float(pynvml.nvmlDeviceGetPowerManagementLimit(handle)) / 1000
+
+
 def _believed(power_w: float) -> float | None:
     """Return a power that can be one, else None."""
     return power_w if power_w <= _MAX_POWER_W else None
@@ -122,6 +129,7 @@ class Gpu:
         counts_energy: Whether it has an energy counter.
         has_power: Whether its power usage can be read.
         fields: Which of the two power fields answer.
+        limit_w: Power limit in watts; None where NVML does not say.
         is_partitioned: Whether the program was given only a MIG slice of it.
         synthetic: ``emulated`` for the GPU of an emulated machine.
     """
@@ -133,6 +141,7 @@ class Gpu:
     counts_energy: bool
     has_power: bool
     fields: tuple[int, ...]
+    limit_w: float | None = None
     is_partitioned: bool = False
     synthetic: str | None = None
 
@@ -148,6 +157,19 @@ class Gpu:
         if self.generation > (8, 0):
             return "average_w", "NVML power usage, mean over 1 s"
         return "instant_w", "NVML power usage, instantaneous"
+
+    @property
+    def seen_s(self) -> tuple[float | None, float | None]:
+        """Update period of the power reading and the part of it that is seen, in seconds.
+
+        As measured by Yang et al. (SC24, arXiv 2312.02741, table of results) where a part is not
+        seen: 25 of 100 ms on GA100, 10 of 20 ms on Pascal and Volta. None: not one of these.
+        """
+        if self.generation == (8, 0):
+            return 0.1, 0.025
+        if self.generation is not None and (6, 0) <= self.generation <= (7, 0):
+            return 0.02, 0.01
+        return None, None
 
 
 class GpuDevice:
@@ -190,6 +212,8 @@ class GpuDevice:
         whole = "; whole GPU, not the MIG slice" if self._gpu.is_partitioned else ""
         counts = self._gpu.counts_energy
         what = "NVML total energy consumption" if counts else self._gpu.usage[1]
+        # what part of the time the counter sees is not known
+        update_s, window_s = (None, None) if counts else self._gpu.seen_s
         return Channel(
             f"gpu{self._gpu.index}",
             Unit.JOULE if counts else Unit.WATT,
@@ -197,6 +221,9 @@ class GpuDevice:
             f"{what} of {self._gpu.product}, {self._gpu.uuid}{whole}",
             domain=Domain.GPU,
             resolution=0.001,
+            update_period_s=update_s,
+            window_s=window_s,
+            most_w=None if counts else self._gpu.limit_w,
             accuracy_pct=_ACCURACY_PCT,
             accuracy_source=_ACCURACY_SOURCE,
             synthetic=self._gpu.synthetic,
