@@ -43,6 +43,7 @@ def PACT(function: Any = None, /, **arguments: Any) -> Any:  # noqa: N802  the d
             - ``tracker_file_name`` (``"PACT.csv"``): the power file; its sidecars stand beside it.
             - ``PSU`` (``"auto"``): all supported power supplies found; None for none; or a name
               as ``"Corsair_1500i"``, a model or ``vid:pid[:serial]``, or a list of those.
+            - ``meters`` (``()``): wall meters, as ``["shelly://192.168.1.20"]``.
             - ``on_error`` (``"raise"``): before the function starts; or ``"warn"``.
             - ``scope`` (``"tree"``): count the events of this process and its children; or
               ``"system"``.

@@ -95,7 +95,9 @@ def items(energy: Energy, channel: Channel, seen: Seen) -> tuple[BudgetItem, ...
     found = _sensor(channel, energy, seen)
     found += _resolution(energy, channel, seen)
     if channel.kind is Kind.POWER:
-        found += [_gauge_edges(energy, seen), _sampling(energy, seen), *_lag(energy, seen)]
+        update_s = channel.update_period_s or 0.0  # what is seen of it, a steady load makes long
+        found += [_gauge_edges(energy, seen), *_late(energy, seen, update_s)]
+        found += [_sampling(energy, seen, update_s), *_lag(energy, seen)]
     else:
         found.append(_counter_edges(energy, seen))
     found += _duty(energy, seen)
@@ -163,6 +165,20 @@ def _gauge_edges(energy: Energy, seen: Seen) -> BudgetItem:
     return _item("edges", half_j, Shape.TRIANGULAR, basis)
 
 
+def _late(energy: Energy, seen: Seen, update_s: float) -> list[BudgetItem]:
+    """Return what a gauge that is renewed more seldom than it is polled shows too late.
+
+    A reading that is a mean over its update period, and stands for another, tells of the load one
+    to two periods late: what is missing at the start of a call comes when it is over. The delay is
+    anything from none to two periods; the standard uncertainty is its root mean square.
+    """
+    if update_s <= 1.5 * _apart_s(energy, seen) or energy.covered_s <= 0:
+        return []
+    u_j = (energy.mean_w or 0.0) * update_s * math.sqrt(4 / 3) * seen.calls
+    basis = f"renewed every {update_s:.3g} s: up to two of them late, in {_calls(seen)}"
+    return [BudgetItem("late", u_j, basis, Shape.ONE_SIDED)]
+
+
 def _counter_edges(energy: Energy, seen: Seen) -> BudgetItem:
     """Return what a counter that is updated in steps shows too late.
 
@@ -185,9 +201,10 @@ def _apart_s(energy: Energy, seen: Seen) -> float:
     return energy.covered_s / energy.polls if energy.polls else seen.poll_s
 
 
-def _sampling(energy: Energy, seen: Seen) -> BudgetItem:
+def _sampling(energy: Energy, seen: Seen, update_s: float) -> BudgetItem:
     """Return what lies between the polls, from how much they differ.
 
+    Polls of a reading that was not renewed in between differ by nothing, and so show too little.
     What repeats with the very period of the polls cannot be seen so.
     """
     rough = seen.roughness or {}
@@ -201,7 +218,10 @@ def _sampling(energy: Energy, seen: Seen) -> BudgetItem:
     square_w2 = rough["square_w2"] / pairs
     alias_w = alias * min(math.sqrt(square_w2), abs(energy.mean_w or 0.0))
     alias_j = alias_w * energy.covered_s / math.sqrt(3)
-    u_j = math.sqrt(energy.covered_s * _apart_s(energy, seen) * _missed(rough) * square_w2)
+    apart_s = _apart_s(energy, seen)
+    u_j = math.sqrt(energy.covered_s * apart_s * _missed(rough) * square_w2)
+    if update_s > apart_s > 0:
+        u_j *= update_s / apart_s
     dof = max(1, round(2 * pairs / 3))
     few = ""
     if pairs < _ENOUGH_PAIRS:

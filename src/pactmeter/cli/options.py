@@ -25,12 +25,24 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         help="a group of events, comma between names; repeat for more groups",
     )
     add("--psu", default="auto", metavar="NAME", help="a power supply, 'auto' or 'none'")
+    add_meters(parser)
     add("--rails", action="store_true", help="record the power supply's rails too")
     add("--scope", choices=("tree", "system"), default="tree", help="whose events (tree)")
     add("--estimate-cpu", action="store_true", help="estimate the CPU even where it is measured")
     add("--counter-backend", default="auto", metavar="B", help="auto, ring, poll or proc (auto)")
     add("--realtime", action="store_true", help="ask for real-time priority for the sampler")
     add("--warn", action="store_true", help="warn, not fail, where what was named is not there")
+
+
+def add_meters(parser: argparse.ArgumentParser) -> None:
+    """Declare which wall meters are asked."""
+    parser.add_argument(
+        "--meter",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a wall meter, as shelly://192.168.1.20 or tasmota://plug.local; repeat for more",
+    )
 
 
 def measuring_arguments(args: argparse.Namespace) -> dict[str, object]:
@@ -40,6 +52,7 @@ def measuring_arguments(args: argparse.Namespace) -> dict[str, object]:
         "perf_measure_period": min(args.perf_period, args.measure_period),
         "tracker_file_name": args.output,
         "PSU": None if args.psu.lower() == "none" else args.psu,
+        "meters": args.meter,
         "scope": args.scope,
         "rails": args.rails,
         "estimate_cpu": args.estimate_cpu,

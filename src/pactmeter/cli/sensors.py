@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pactmeter.cli.options import add_meters
 from pactmeter.sensors.base import Request
 from pactmeter.sensors.registry import discover_all
 
@@ -17,11 +18,14 @@ HELP = "list the channels that can be recorded here"
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--rails", action="store_true", help="with the power supply's rails")
+    add_meters(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a line a channel, or say that there is none."""
-    found = discover_all(Request(rails=args.rails), on_missing="warn")
+    request = Request(meters=tuple(args.meter), rails=args.rails)
+    # a meter is the only thing that is asked for by name here
+    found = discover_all(request, on_missing="raise" if args.meter else "warn")
     channels = [(device, channel) for device in found.devices for channel in device.channels]
     for device, channel in channels:
         marks = [channel.origin.value, channel.domain or "-", channel.unit.symbol]

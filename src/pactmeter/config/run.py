@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -35,6 +35,7 @@ class RunConfig:
         events_groups: Groups of event names; a group is counted together.
         file: The run's power file; its sidecars stand beside it.
         psu: ``("auto",)``, ``()`` for none, or names of PSUs.
+        meters: URLs of wall meters.
         on_error: ``raise`` or ``warn`` when what was asked for by name is not there.
         scope: Whose events are counted: ``tree`` (the workload) or ``system``.
         sync: Whether CUDA is synchronised at the edges of a call.
@@ -49,6 +50,7 @@ class RunConfig:
     events_groups: tuple[tuple[str, ...], ...] = DEFAULT_EVENTS_GROUPS
     file: str = "PACT.csv"
     psu: tuple[str, ...] = ("auto",)
+    meters: tuple[str, ...] = field(default=(), repr=False)  # they may hold passwords
     on_error: Literal["raise", "warn"] = "raise"
     scope: Literal["tree", "system"] = "tree"
     sync: bool = True
@@ -81,7 +83,8 @@ class RunConfig:
     def from_dict(cls, data: dict[str, Any]) -> RunConfig:
         """Return the settings that `to_dict` described."""
         groups = tuple(tuple(group) for group in data["events_groups"])
-        return cls(**{**data, "events_groups": groups, "psu": tuple(data["psu"])})
+        names = {key: tuple(data[key]) for key in ("psu", "meters")}
+        return cls(**{**data, "events_groups": groups, **names})
 
 
 def from_arguments(
@@ -91,6 +94,7 @@ def from_arguments(
     events_groups: Any = DEFAULT_EVENTS_GROUPS,
     tracker_file_name: str | os.PathLike[str] = "PACT.csv",
     PSU: Any = "auto",  # noqa: N803  the documented name
+    meters: Any = (),
     on_error: str = "raise",
     scope: str = "tree",
     sync: bool = True,
@@ -123,6 +127,7 @@ def from_arguments(
         events_groups=_groups(events_groups),
         file=_file(tracker_file_name),
         psu=_psu(PSU),
+        meters=_meters(meters),
         on_error=_choice("on_error", on_error, _ON_ERROR),
         scope=_choice("scope", scope, _SCOPES),
         sync=_flag("sync", sync),
@@ -202,6 +207,24 @@ def _psu(value: object) -> tuple[str, ...]:
             from pactmeter.model.psu import match
 
             match(name)  # an unknown name is told with the names there are
+    return wanted
+
+
+def _meters(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    urls = (value,) if isinstance(value, str) else value
+    fix = "pass a list of URLs, as ['shelly://192.168.1.20', 'tasmota://plug.local']"
+    if not isinstance(urls, list | tuple):
+        raise ConfigError(f"'meters' is a {type(value).__name__}", fix)  # it may hold a password
+    for url in urls:
+        if not isinstance(url, str) or not url.strip():
+            raise ConfigError(f"'meters' holds a {type(url).__name__} that is no URL", fix)
+    wanted = tuple(url.strip() for url in urls)
+    if wanted:
+        from pactmeter.model.meter import parse_all
+
+        parse_all(wanted)  # a wrong one is told here, before anything starts
     return wanted
 
 

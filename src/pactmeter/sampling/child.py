@@ -98,7 +98,12 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         period_s=config.perf_measure_period_s,
     )
     try:
-        request = Request(psu=config.psu, rails=config.rails, estimate_cpu=config.estimate_cpu)
+        request = Request(
+            psu=config.psu,
+            meters=config.meters,
+            rails=config.rails,
+            estimate_cpu=config.estimate_cpu,
+        )
         sampled_by = message.get("devices_sampled_by")
         found = discover_all(request, on_missing=config.on_error) if sampled_by is None else None
         findings = [finding.to_dict() for finding in found.findings] if found else []
@@ -118,7 +123,7 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         problems.append("no power source and no event could be opened: pactmeter doctor says why")
     about = {
         "command": message.get("command"),
-        "config": message["config"],
+        "config": _as_written(message["config"]),
         "used": {
             "file": str(record.files.power),
             "priority": priority,
@@ -151,6 +156,15 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         "channels": [c["name"] for c in about["channels"]],
     }
     return Sampler(config, link, record, power, counting, notes=notes), pidfd, ready
+
+
+def _as_written(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings as the manifest may hold them: without a meter's password."""
+    if not config["meters"]:
+        return config
+    from pactmeter.model.meter import without_password
+
+    return {**config, "meters": [without_password(url) for url in config["meters"]]}
 
 
 def _open(devices: list[Device], *, must_psu: bool) -> tuple[list[Device], list[dict[str, Any]]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pactmeter.errors import DeviceError
     from pactmeter.model.channel import Channel, Domain
     from pactmeter.model.finding import Finding
 
@@ -56,12 +57,14 @@ class Request:
 
     Attributes:
         psu: ``("auto",)`` for every supported PSU, ``()`` for none, else the names asked for.
+        meters: URLs of the wall meters asked for; no other one is contacted.
         rails: Whether the PSU's rails are wanted as further channels.
         estimate_cpu: Whether `cpu.estimate` is wanted even where the CPU is measured.
         measured: Domains that sensors earlier in the registry have found.
     """
 
     psu: tuple[str, ...] = ("auto",)
+    meters: tuple[str, ...] = ()
     rails: bool = False
     estimate_cpu: bool = False
     measured: frozenset[Domain] = frozenset()
@@ -69,10 +72,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a sensor found: devices ready to `open`, and one finding for each thing looked for."""
+    """What a sensor found.
+
+    Attributes:
+        devices: Ready to `open`.
+        findings: One for each thing looked for.
+        problems: Devices asked for by name that are not there, where others are.
+    """
 
     devices: tuple[Device, ...] = ()
     findings: tuple[Finding, ...] = ()
+    problems: tuple[DeviceError, ...] = ()
 
 
 class Sensor(Protocol):

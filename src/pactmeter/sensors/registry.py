@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = (
     "pactmeter.sensors.psu",
+    "pactmeter.sensors.wall",
     "pactmeter.sensors.rapl",
     "pactmeter.sensors.rapl_perf",
     "pactmeter.sensors.nvml",
@@ -70,6 +71,8 @@ def discover_all(request: Request, *, on_missing: Literal["raise", "warn"]) -> F
     for label, load in _sensors():
         try:
             found = load().discover(replace(request, measured=frozenset(measured)))
+            if found.problems and on_missing == "raise":
+                raise found.problems[0]
             accepted, refused = _without_duplicates(found, owners)
         except ConfigError:
             raise
@@ -84,6 +87,7 @@ def discover_all(request: Request, *, on_missing: Literal["raise", "warn"]) -> F
             continue
         devices += accepted
         findings += [*found.findings, *refused]
+        problems += found.problems
         for device in accepted:
             owners.update((channel.name, device.name) for channel in device.channels)
             measured |= _domains(device)
