@@ -40,6 +40,7 @@ COMMANDS = (
     "record",
     "probe",
     "baseline",
+    "model",
     "bench",
 )
 
