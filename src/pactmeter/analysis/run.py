@@ -105,7 +105,8 @@ def _settled_manifest(files: RunFiles) -> dict[str, Any]:
             if not is_live(files.power) or now_s() > until_s:
                 raise
         else:
-            if (manifest.get("calls") or 0) >= calls or now_s() > until_s or not is_live(files.power):
+            known = manifest.get("calls") or 0
+            if known >= calls or now_s() > until_s or not is_live(files.power):
                 return manifest
         time.sleep(0.005)
 
