@@ -10,6 +10,12 @@ from pactmeter.model.channel import Domain, Origin
 if TYPE_CHECKING:
     from pactmeter.model.energy import Energy
 
+_WHOLES: dict[Domain | None, tuple[str, str]] = {
+    Domain.AC: ("wall", "AC input power, metered"),
+    Domain.DC: ("psu.dc_output", "DC output of the power supply"),
+    Domain.PSYS: ("cpu.psys", "the platform as the processor counts it (psys)"),
+}
+"""What covers all of the machine, the most of it first: name and words for several devices."""
 _LEFT_OUT = "memory, board, fans and supply losses"
 
 
@@ -18,22 +24,27 @@ def headline(found: list[Energy]) -> Energy | None:
 
     Estimates are never a headline; several devices of one kind are summed.
     """
-    measured = [e for e in found if e.origin is Origin.MEASURED and e.covered_s > 0]
-    for domain, channel, label in (
-        (Domain.AC, "wall", "AC input power, metered"),
-        (Domain.DC, "psu.dc_output", "DC output of the power supply"),
-        (Domain.PSYS, "cpu.psys", "the platform as the processor counts it (psys)"),
-    ):
-        parts = [e for e in measured if e.domain is domain]
-        if len(parts) == 1:
-            return parts[0]
-        if parts:
-            return total(parts, channel, f"{label}, {len(parts)} devices")
-    cpus = [e for e in measured if e.domain is Domain.PACKAGE]
-    gpus = [e for e in measured if e.domain is Domain.GPU]
-    if not cpus and not gpus:
+    parts = headline_parts(found)
+    if len(parts) == 1 and parts[0].domain in _WHOLES:
+        return parts[0]
+    if not parts:
         return None
-    names = [name for name, parts in (("CPU", cpus), ("GPU", gpus)) if parts]
-    left_out = _LEFT_OUT if cpus else f"CPU, {_LEFT_OUT}"
+    if parts[0].domain in _WHOLES:
+        channel, label = _WHOLES[parts[0].domain]
+        return total(parts, channel, f"{label}, {len(parts)} devices")
+    domains = {part.domain for part in parts}
+    kinds = (("CPU", Domain.PACKAGE), ("GPU", Domain.GPU))
+    names = [name for name, domain in kinds if domain in domains]
+    left_out = _LEFT_OUT if Domain.PACKAGE in domains else f"CPU, {_LEFT_OUT}"
     label = f"{' + '.join(names)} measured subtotal, excludes {left_out}"
-    return total([*cpus, *gpus], "+".join(names).lower(), label)
+    return total(parts, "+".join(names).lower(), label)
+
+
+def headline_parts(found: list[Energy]) -> list[Energy]:
+    """Return the energies that the headline is the sum of; none where there is no headline."""
+    measured = [e for e in found if e.origin is Origin.MEASURED and e.covered_s > 0]
+    for domain in _WHOLES:
+        parts = [e for e in measured if e.domain is domain]
+        if parts:
+            return parts
+    return [e for domain in (Domain.PACKAGE, Domain.GPU) for e in measured if e.domain is domain]

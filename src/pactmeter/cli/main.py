@@ -40,6 +40,8 @@ COMMANDS = (
     "record",
     "probe",
     "baseline",
+    "compare",
+    "validate",
     "model",
     "bench",
 )

@@ -79,3 +79,29 @@ def add_carbon(parser: argparse.ArgumentParser) -> None:
     )
     add("--carbon-intensity", type=float, metavar="G", help="gCO2e/kWh, instead of a region")
     add("--pue", type=float, default=1.0, metavar="X", help="power usage effectiveness (1.0)")
+
+
+def add_reference(parser: argparse.ArgumentParser) -> None:
+    """Declare what tells of a reference meter's own file."""
+    add = parser.add_argument
+    add("--reference", metavar="METER.csv", help="file of a reference meter, of any make")
+    add("--time-column", default="time", metavar="C", help="its column of times (time)")
+    add("--power-column", metavar="C", help="its column of power, or")
+    add("--energy-column", metavar="C", help="that of an energy counter")
+    add("--unit", metavar="U", help="W, kW, Wh, kWh, ... (as in brackets in the column's name)")
+    add("--time-zone", metavar="Z", help="of times that name none: Europe/Berlin, UTC, +02:00")
+    add("--time-format", metavar="F", help="as for strptime (ISO 8601, or seconds since 1970)")
+    add("--accuracy", type=float, metavar="PCT", help="of the meter, k=2, in percent of a reading")
+
+
+def reference_columns(args: argparse.Namespace) -> dict[str, object]:
+    """Return what `read_reference` is to look for."""
+    return {
+        "time_column": args.time_column,
+        "power_column": args.power_column,
+        "energy_column": args.energy_column,
+        "unit": args.unit,
+        "time_zone": args.time_zone,
+        "time_format": args.time_format,
+        "accuracy_pct": args.accuracy,
+    }

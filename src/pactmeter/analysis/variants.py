@@ -1,0 +1,225 @@
+"""Sets of runs compared by energy, time and power, for ``pactmeter compare --vs``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.analysis.energy import energies
+from pactmeter.analysis.headline import headline
+from pactmeter.analysis.stats.compare import compare_many
+from pactmeter.errors import ConfigError, PactError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from pactmeter.analysis.run import RecordedRun
+    from pactmeter.analysis.stats.compare import SetsCompared
+    from pactmeter.model.energy import Energy
+
+SCHEMA = 1
+LEAST_COVERAGE = 0.95
+"""A run of which less is covered has no energy that could be compared: gaps add nothing."""
+FIGURES: dict[str, Callable[[Energy], float]] = {
+    "energy_j": lambda energy: energy.energy_j,
+    "duration_s": lambda energy: energy.covered_s + energy.gap_s,
+    "mean_w": lambda energy: energy.mean_w or 0.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A variant against the base.
+
+    Attributes:
+        name: Of the variant: B, or B1, B2, ...
+        files: Its runs.
+        figures: Energy (J), duration (s) and mean power (W), each compared.
+        u_ratio_pct: What the sensors' own errors may change in the ratio of the energies (k=2), in
+            percent: nothing where the same sensors measured both; None where it is unknown.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    figures: dict[str, SetsCompared]
+    u_ratio_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """Variants against one base.
+
+    Attributes:
+        channel: What was compared.
+        label: What that is, in words.
+        origin: Measured, estimated or modelled.
+        synthetic: None for real hardware.
+        base: Files of the base.
+        hosts: Names of the machines.
+        variants: The variants.
+        notes: What must be known of them.
+    """
+
+    channel: str
+    label: str
+    origin: str
+    synthetic: str | None
+    base: tuple[str, ...]
+    hosts: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def first_line(self) -> str:
+        """What must be said before any figure."""
+        where = " and ".join(self.hosts) or "an unknown machine"
+        marks = f"  [{self.synthetic} devices]" if self.synthetic else ""
+        return f"{self.channel} ({self.label}), {self.origin}, on {where}{marks}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data (schema 1)."""
+        told = []
+        for variant in self.variants:
+            figures = {
+                name: {**asdict(found), "differ": found.differ, "verdict": found.verdict}
+                for name, found in variant.figures.items()
+            }
+            told.append({**asdict(variant), "figures": figures})
+        return {"schema": SCHEMA, **asdict(self), "variants": told}
+
+
+def compare_runs(
+    base: Sequence[RecordedRun],
+    variants: Mapping[str, Sequence[RecordedRun]],
+    *,
+    channel: str | None = None,
+    margin_pct: float | None = None,
+    paired: bool = False,
+    tests: Collection[str] = (),
+) -> Variants:
+    """Compare sets of runs by energy, duration and mean power of one source.
+
+    Args:
+        base: The runs that the variants are compared with, in the order of their measurement.
+        variants: The runs of each variant, by name.
+        channel: The source; None: each run's headline, which must be the same in all.
+        margin_pct: Largest difference that counts as none, in percent.
+        paired: Whether the n-th of the runs belong together.
+        tests: Further tests, as in `compare_sets`.
+
+    Raises:
+        ConfigError: The runs cannot be compared: other sources, domains, or a run in both sets.
+        PactError: There are too few runs (says how many are needed), or one has no such energy.
+    """
+    sets = {"A": base, **variants}
+    everything = [run for runs in sets.values() for run in runs]
+    files = [run.files.power for run in everything]
+    if len(set(files)) < len(files):
+        raise ConfigError("a run is named twice", "name each run once")
+    found = {name: [_energy(run, channel) for run in runs] for name, runs in sets.items()}
+    _require_alike([energy for each in found.values() for energy in each])
+    hosts = sorted({str((run.manifest.get("host") or {}).get("name") or "") for run in everything})
+    compared: dict[str, dict[str, SetsCompared]] = {name: {} for name in variants}
+    for figure, value_of in FIGURES.items():
+        values = {name: [value_of(energy) for energy in each] for name, each in found.items()}
+        results = compare_many(
+            {name: values[name] for name in variants},
+            values["A"],
+            margin_pct=margin_pct,
+            paired=paired,
+            tests=tests,
+        )
+        for name, result in results.items():
+            compared[name][figure] = result
+    first = found["A"][0]
+    return Variants(
+        first.channel,
+        first.label,
+        first.origin,
+        first.synthetic,
+        tuple(str(run.files.power) for run in base),
+        tuple(filter(None, hosts)),
+        tuple(
+            Variant(
+                name,
+                tuple(str(run.files.power) for run in runs),
+                compared[name],
+                _sensor_pct(found["A"], found[name], same=len(hosts) == 1),
+            )
+            for name, runs in variants.items()
+        ),
+        tuple(_notes(everything, hosts)),
+    )
+
+
+def _energy(run: RecordedRun, channel: str | None) -> Energy:
+    """Return a run's energy of a source.
+
+    Raises:
+        ConfigError: There is no such source.
+        PactError: It was not measured, or not enough of it.
+    """
+    each = energies(run)
+    if channel is None:
+        found = headline(each)
+        if found is None:
+            raise PactError(
+                f"{run.files.power} has no measured energy", "leave it out, or name a --channel"
+            )
+    else:
+        found = next((energy for energy in each if energy.channel == channel), None)
+        if found is None:
+            raise unknown_name("channel", channel, [energy.channel for energy in each])
+    if found.covered_s <= 0 or found.coverage < LEAST_COVERAGE:
+        raise PactError(
+            f"{run.files.power}: {100 * found.coverage:.1f} % of {found.channel} is covered, so its"
+            f" energy is not that of the run ({100 * LEAST_COVERAGE:.0f} % are wanted)",
+            "leave the run out, or measure it again",
+        )
+    return found
+
+
+def _require_alike(found: Sequence[Energy]) -> None:
+    """Refuse to set side by side what is not the same measurand."""
+    for what, values in (
+        ("sources", sorted({energy.channel for energy in found})),
+        ("domains", sorted({str(energy.domain) for energy in found})),
+        ("origins", sorted({str(energy.origin) for energy in found})),
+        ("marks", sorted({energy.synthetic or "real" for energy in found})),
+    ):
+        if len(values) > 1:
+            raise ConfigError(
+                f"the runs have different {what}: {', '.join(values)}",
+                "compare runs of one source: name it with --channel",
+            )
+
+
+def _sensor_pct(base: Sequence[Energy], new: Sequence[Energy], *, same: bool) -> float | None:
+    """Return by how much the sensors' own errors may change the ratio (k=2), in percent."""
+    if same:
+        return 0.0
+    shares = []
+    for each in (base, new):
+        known = [e.u_j / e.energy_j for e in each if e.u_j is not None and e.energy_j > 0]
+        if len(known) < len(each):
+            return None
+        shares.append(max(known))
+    return 100 * math.hypot(*shares)
+
+
+def _notes(runs: Sequence[RecordedRun], hosts: Sequence[str]) -> list[str]:
+    notes = []
+    if len(hosts) > 1:
+        notes.append("the runs are of several machines: their sensors' own errors do not cancel")
+    else:
+        notes.append("the same sensors measured all: what they are wrong by cancels in the ratio")
+    scopes = {
+        str(event.get("scope")) for run in runs for event in run.manifest.get("events", []) if event
+    }
+    if len(scopes) > 1:
+        notes.append("the counters of the runs are of different scopes and are not compared")
+    open_runs = [run.files.power.name for run in runs if run.status != "complete"]
+    if open_runs:
+        notes.append(f"not complete: {', '.join(open_runs)}")
+    return notes

@@ -1,0 +1,119 @@
+"""Compare the sources within runs, or sets of runs with one another.
+
+pactmeter compare RUN.csv ...: do the sources of these runs agree? What measures the same is
+compared by bias, limits of agreement and a line; what measures more (a power supply) with what
+measures less (processors and GPUs) by the uncovered remainder; and what CodeCarbon, carbontracker
+and the original PACT would have said stands beside.
+
+pactmeter compare A1.csv A2.csv ... --vs B1.csv B2.csv ...: by how much do the runs of B differ
+from those of A, and is that more than chance?
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.analysis.run import load
+from pactmeter.cli.options import add_reference, reference_columns
+from pactmeter.errors import ConfigError, PactError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pactmeter.analysis.run import RecordedRun
+
+NAME = "compare"
+HELP = "compare sources within runs, or sets of runs"
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("files", nargs="+", metavar="RUN.csv", help="runs")
+    add(
+        "--vs",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="RUN.csv",
+        help="runs of a variant that are compared with the first ones; repeat for more variants",
+    )
+    add(
+        "--channel",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this source alone (sets: instead of the headline); repeat for more",
+    )
+    add("--span", type=float, metavar="S", help="sources: length of the spans compared (10 s)")
+    add("--lag", metavar="L", help="sources: 'find', or the JSON of pactmeter sync (none)")
+    add("--tdp", type=float, metavar="W", help="sources: of all processors, for the estimators")
+    add("--ram", type=float, metavar="GB", help="sources: memory, for the estimators")
+    add("--margin", type=float, metavar="PCT", help="sets: a difference that counts as none")
+    add("--paired", action="store_true", help="sets: the n-th runs belong together")
+    add("--test", action="append", default=[], metavar="T", help="sets: mann-whitney, permutation")
+    add_reference(parser)
+    add("--json", action="store_true", help="as JSON (schema 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the comparison."""
+    sets = _only(args, ("margin", "paired", "test"))
+    within = _only(args, ("span", "lag", "tdp", "ram", "reference"))
+    if args.vs and within:
+        raise ConfigError(f"--{within} compares sources within runs", "leave --vs out")
+    if not args.vs and sets:
+        raise ConfigError(f"--{sets} compares sets of runs", "name the second set with --vs")
+    try:
+        return _sets(args) if args.vs else _sources(args)
+    except ImportError as error:
+        raise PactError(
+            "comparing needs numpy and scipy", "pip install 'pactmeter[report]'"
+        ) from error
+
+
+def _only(args: argparse.Namespace, names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if getattr(args, name)), None)
+
+
+def _sources(args: argparse.Namespace) -> int:
+    from pactmeter.analysis.agreement.compare import SPAN_S, compare_sources
+    from pactmeter.analysis.metered import metered
+    from pactmeter.analysis.sync.channels import read_delays
+    from pactmeter.report.agreement import render
+
+    lag: dict[str, float] | str | None = args.lag
+    if lag is not None and lag != "find":
+        lag = read_delays(args.lag)
+    runs = [load(file) for file in args.files]
+    if args.reference:
+        runs = [metered(run, args.reference, **reference_columns(args)) for run in runs]
+    found = compare_sources(
+        runs,
+        span_s=SPAN_S if args.span is None else args.span,
+        lag=lag,
+        channels=args.channel,
+        tdp_w=args.tdp,
+        ram_bytes=None if args.ram is None else round(args.ram * 2**30),
+    )
+    print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
+    return 0
+
+
+def _sets(args: argparse.Namespace) -> int:
+    from pactmeter.analysis.variants import compare_runs
+    from pactmeter.report.variants import render
+
+    if len(args.channel) > 1:
+        raise ConfigError("sets are compared by one channel", "name one --channel")
+    base = [load(file) for file in args.files]
+    variants: dict[str, list[RecordedRun]] = {}
+    for number, files in enumerate(args.vs):
+        name = "B" if len(args.vs) == 1 else f"B{number + 1}"
+        variants[name] = [load(file) for file in files]
+    options: dict[str, Any] = {"margin_pct": args.margin, "paired": args.paired, "tests": args.test}
+    channel = args.channel[0] if args.channel else None
+    found = compare_runs(base, variants, channel=channel, **options)
+    print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
+    return 0

@@ -1,0 +1,207 @@
+"""Hold this machine's sources against a reference meter, the way MLPerf accepts software meters.
+
+Idle and two loads, five windows of a minute each, are measured beside the meter (17 minutes; leave
+the machine alone). From that follow, for each source, how far it is from the meter, and gain and
+offset with their intervals. --calibration writes them down for `pactmeter report --calibration`.
+
+With a file the run is made no more: pactmeter validate RUN.csv --reference METER.csv
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pactmeter.analysis.run import load
+from pactmeter.cli.loads import cpu_loads, gpu_loads
+from pactmeter.cli.options import add_reference, reference_columns
+from pactmeter.clock import now_s
+from pactmeter.config.run import from_arguments
+from pactmeter.errors import ConfigError, DeviceError, PactError
+from pactmeter.session.regions import region
+from pactmeter.session.run import Run, say
+from pactmeter.store.files import short_path
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from pactmeter.config.run import RunConfig
+
+NAME = "validate"
+HELP = "hold the sources against a reference meter"
+
+_WINDOW_S, _SETTLE_S = 60.0, 30.0
+_SHORTEST_S = 2.0
+_WINDOWS = 5
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("file", nargs="?", metavar="RUN.csv", help="judge an earlier run, measure nothing")
+    add("--meter", action="append", default=[], metavar="URL", help="as shelly://192.168.1.20")
+    add("--later", action="store_true", help="measure now, and name the meter's file later")
+    add("--load", action="append", default=[], metavar="CMD", help="a command as load, two of them")
+    add("--gpu", action="store_true", help="load the GPUs too, by torch")
+    add("--window", type=float, default=_WINDOW_S, metavar="S", help=f"({_WINDOW_S:.0f} s)")
+    add("--settle", type=float, default=_SETTLE_S, metavar="S", help="before the windows (30 s)")
+    add("--psu", default="auto", metavar="NAME", help="a power supply, 'auto' or 'none'")
+    add("-o", "--output", default="validate.csv", metavar="FILE", help="run to make (validate.csv)")
+    add("--against", metavar="CHANNEL", help="the meter, where there are several (wall.desk)")
+    add("--calibration", metavar="FILE", help="write the calibration of a source to this file")
+    add("--source", metavar="CHANNEL", help="of this source (the headline)")
+    add_reference(parser)
+    add("--json", action="store_true", help="as JSON (schema 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure if needed, judge, print; exit code 1 where AC sources do not agree."""
+    try:
+        from pactmeter.analysis.calibration.files import save
+        from pactmeter.analysis.metered import metered
+        from pactmeter.analysis.validation import validate
+        from pactmeter.report.validation import render
+    except ImportError as error:
+        raise PactError(
+            "validating needs numpy, scipy and scikit-learn", "pip install 'pactmeter[report]'"
+        ) from error
+    if args.calibration and Path(args.calibration).exists():
+        raise ConfigError(f"{args.calibration} exists and is kept", "name another file")
+    file = args.file or _record(args)
+    if args.later and not args.file:
+        print(f"{short_path(Path(file))} is recorded; now the meter's file:")
+        print(f"  pactmeter validate {short_path(Path(file))} --reference METER.csv ...")
+        return 0
+    recorded = load(file)
+    if args.reference:
+        recorded = metered(recorded, args.reference, **reference_columns(args))
+    found = validate(recorded, args.against)
+    if args.calibration:
+        save(Path(args.calibration), found.calibration(args.source))
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print(render(found))
+        if args.calibration:
+            print(f"use       pactmeter report RUN.csv --calibration {args.calibration}")
+    return 0 if all(one.agrees is not False for one in found.sources) else 1
+
+
+def _record(args: argparse.Namespace) -> Path:
+    """Measure idle and two loads; return the run's file."""
+    if not args.meter and not args.later:
+        raise ConfigError(
+            "no reference meter is named",
+            "--meter shelly://ADDRESS; or --later, where the meter writes a file of its own",
+        )
+    if args.reference:
+        raise ConfigError("--reference belongs to a run that is there", "name RUN.csv, or --meter")
+    if len(args.load) not in {0, 2} or args.window < _SHORTEST_S or args.settle < 0:
+        raise ConfigError(
+            f"two loads and windows of {_SHORTEST_S:g} s or more are needed", "--load A --load B"
+        )
+    for words in args.load:
+        if not shlex.split(words) or shutil.which(shlex.split(words)[0]) is None:
+            raise ConfigError(f"the load {words!r} is not a command", "name one that is installed")
+    config = from_arguments(
+        measure_period=min(1.0, args.window / 10),
+        tracker_file_name=args.output,
+        PSU=None if args.psu.lower() == "none" else args.psu,
+        meters=args.meter,
+    ).resolved()
+    return _measure(config, args)
+
+
+def _measure(config: RunConfig, args: argparse.Namespace) -> Path:
+    loads = _loads(args)
+    each_s = args.settle + _WINDOWS * args.window
+    measured = Run(config, command=["pactmeter", *sys.argv[1:]], tell=_tell)
+    with contextlib.ExitStack() as stack:
+        stack.callback(measured.close, "the validation ended")
+        call = measured.enter()
+        stack.callback(measured.leave, call)
+        if measured.shortfall:
+            raise DeviceError("there is no power source to validate", "pactmeter doctor")
+        minutes = len(loads) * each_s / 60
+        file = short_path(measured.files.power)
+        _tell(f"idle and two loads, {minutes:.1f} minutes, recorded in {file}")
+        for name, made in loads.items():
+            _tell(f"{name}: {each_s:g} s")
+            with made:
+                _windows(name, args.settle, args.window)
+    return measured.files.power
+
+
+def _windows(name: str, settle_s: float, window_s: float) -> None:
+    from_s = now_s() + settle_s
+    _wait_until(from_s)
+    for number in range(_WINDOWS):
+        with region(f"validate.{name}", number, sync=False):
+            _wait_until(from_s + (number + 1) * window_s)
+
+
+def _wait_until(time_s: float) -> None:
+    while (left_s := time_s - now_s()) > 0:
+        time.sleep(left_s)
+
+
+def _loads(args: argparse.Namespace) -> dict[str, contextlib.AbstractContextManager[None]]:
+    if args.load:
+        first, second = (_command(shlex.split(words)) for words in args.load)
+        return {"idle": contextlib.nullcontext(), "load1": first, "load2": second}
+    half = max(1, len(os.sched_getaffinity(0)) // 2)
+    return {
+        "idle": contextlib.nullcontext(),
+        "half": _busy(half, gpu=False),
+        "full": _busy(None, gpu=args.gpu),
+    }
+
+
+@contextlib.contextmanager
+def _busy(cpus: int | None, *, gpu: bool) -> Iterator[None]:
+    """Load some CPUs, or all of them, and the GPUs."""
+    with contextlib.ExitStack() as stack:
+        made = list(stack.enter_context(cpu_loads()))[:cpus]
+        made += stack.enter_context(gpu_loads()) if gpu else []
+        for one in made:
+            one.switch(on=True)
+        yield
+
+
+@contextlib.contextmanager
+def _command(words: list[str]) -> Iterator[None]:
+    """Run a command as load, and end it with all that it has started.
+
+    Raises:
+        DeviceError: It ended before it was told to.
+    """
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, process_group=0
+    )
+    try:
+        yield
+        if process.poll() is not None:
+            raise DeviceError(
+                f"the load {shlex.join(words)} ended early (exit code {process.returncode})",
+                "name one that runs for as long as all windows take",
+            )
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+
+
+def _tell(text: str) -> None:
+    say(f"pactmeter: {text.removeprefix('PACT: ')}")
