@@ -165,12 +165,10 @@ def test_an_uncalibrated_power_supply_over_a_minute_reaches_the_5_percent_class(
 def test_a_short_run_is_warned_of_and_a_long_gap_too(recorded):
     gaps = [{"channels": [DC.name], "start_s": 3.0, "end_s": 7.5, "reason": "x"}]
     checks = summarize(recorded([(DC, 400.0)], rows=20, gaps=gaps))["verdict"]["checks"]
-    assert [(c["id"], c["outcome"]) for c in checks] == [
-        ("Q1", "pass"),
-        ("Q2", "warn"),
-        ("Q3", "warn"),
-    ]
-    assert checks[1]["figure"] == 4.5
+    outcomes = {c["id"]: (c["outcome"], c["figure"]) for c in checks}
+    assert outcomes["Q1"] == ("pass", 1.0)
+    assert outcomes["Q2"] == ("warn", 4.5)
+    assert outcomes["Q3"] == ("warn", 20.0)
 
 
 def test_where_the_sensors_accuracy_is_unknown_so_is_the_uncertainty(recorded):

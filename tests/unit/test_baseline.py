@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pactmeter.analysis.baseline import Baseline, above_idle, baseline, drift, fitting, subtract
+from pactmeter.analysis.baseline import (
+    Baseline,
+    above_idle,
+    baseline,
+    drift,
+    fitting,
+    rest_of,
+    subtract,
+)
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.run import load
 from pactmeter.bench.machine import Machine, parse_psu
@@ -192,7 +200,7 @@ def test_a_run_that_drew_less_than_the_baseline_is_told(idle, busy, tmp_path):
     rest = dataclasses.replace(busy[0], manifest={**busy[0].manifest, **swapped})
     file = on_disk(rest, tmp_path, "rest")
 
-    told = subtract(idle[0], [file])
+    told = subtract(idle[0], *rest_of(idle[0], [file]))
 
     assert any("it was no rest" in note for note in told["notes"])
     assert told["net"][0]["energy_j"] < 0
@@ -202,6 +210,6 @@ def test_a_baseline_named_twice_or_a_third_one_is_refused(idle, tmp_path):
     file = on_disk(idle[0], tmp_path, "idle")
 
     with pytest.raises(ConfigError, match="twice"):
-        subtract(idle[0], [file, file])
+        rest_of(idle[0], [file, file])
     with pytest.raises(ConfigError, match="3 baselines"):
-        subtract(idle[0], [file, file, file])
+        rest_of(idle[0], [file, file, file])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.analysis.checks.check import Idle
 from pactmeter.analysis.combined import difference
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.run import load
@@ -209,15 +210,15 @@ def _mean(idle: Sequence[Energy]) -> Energy:
     return replace(first, energy_j=(first.energy_j + last.energy_j) / 2, budget=tuple(items))
 
 
-def subtract(run: RecordedRun, files: Sequence[str]) -> dict[str, Any]:
-    """Return a run's energies above idle as the plain data of ``report --json`` (``baseline``).
+def rest_of(run: RecordedRun, files: Sequence[str]) -> tuple[list[Baseline], list[str]]:
+    """Return the baselines of a run in the order of their time, and what is to be said of them.
 
     Args:
         run: The run.
         files: One baseline, or that before and that after the run.
 
     Raises:
-        ConfigError: More than two, or one that does not fit the run.
+        ConfigError: More than two, one twice, or one that does not fit the run.
         FileError: One is no baseline.
     """
     if len(files) > 2:
@@ -229,19 +230,38 @@ def subtract(run: RecordedRun, files: Sequence[str]) -> dict[str, Any]:
         baselines.append(baseline(rest))
         said = (*fitting(run, baselines[-1], rest), *baselines[-1].notes)
         notes.append(f"{rest.files.power.name}: {'; '.join(said)}")
-    if len(baselines) == 2:
-        changes = drift(*sorted(baselines, key=lambda b: b.taken_s))
-        notes += [
-            f"idle power of {channel} drifted by {100 * change:+.1f} %, 2 % is the limit (Q9)"
-            for channel, change in changes.items()
-            if abs(change) > MOST_DRIFT
-        ]
     if len({b.file for b in baselines}) < len(baselines):
         raise ConfigError(f"{baselines[0].file} is named twice", "name each baseline once")
+    return sorted(baselines, key=lambda b: b.taken_s), notes
+
+
+def idle_of(baselines: Sequence[Baseline], channels: Sequence[str]) -> tuple[Idle, ...]:
+    """Return what some channels together drew at rest, in each baseline that holds them all."""
+    return tuple(
+        Idle(math.fsum(b.idle[name].mean_w or 0.0 for name in channels), b.duration_s)
+        for b in baselines
+        if channels and all(name in b.idle for name in channels)
+    )
+
+
+def subtract(
+    run: RecordedRun, baselines: Sequence[Baseline], notes: Sequence[str]
+) -> dict[str, Any]:
+    """Return a run's energies above idle as the plain data of ``report --json`` (``baseline``)."""
     net = [n for e in energies(run) if (n := above_idle(e, baselines)) is not None]
     less = [n.energy.channel for n in net if n.energy.energy_j < -(n.energy.u_j or 0.0)]
     if less:
-        notes.append(f"{', '.join(less)} drew less in the run than at rest: it was no rest")
+        notes = [*notes, f"{', '.join(less)} drew less in the run than at rest: it was no rest"]
+    if len(baselines) == 2:
+        changes = drift(*baselines)
+        notes = [
+            *notes,
+            *(
+                f"idle power of {channel} drifted by {100 * change:+.1f} %, 2 % is the limit (Q9)"
+                for channel, change in changes.items()
+                if abs(change) > MOST_DRIFT
+            ),
+        ]
     return _told(baselines, notes, net)
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pactmeter.analysis.form import flaw
 from pactmeter.clock import now_s
 from pactmeter.errors import FileError
 from pactmeter.model.channel import Channel
@@ -17,6 +18,8 @@ from pactmeter.store.files import RunFiles, is_live
 from pactmeter.store.manifest import read_manifest
 from pactmeter.store.table import read_table
 
+_MOST = 1e15
+"""No cell of a run is larger, in whatever unit."""
 _SETTLE_S = 3.0
 """How long the last call may take to be whole on disk: its devices are polled a little longer."""
 
@@ -81,6 +84,9 @@ def load(path: str | Path) -> RecordedRun:
             columns[name].append(_number(cell))
     if "window_s" not in columns:
         raise FileError(f"{files.power} is not a power table of PACT")
+    wrong = flaw(manifest, header)
+    if wrong is not None:
+        raise FileError(f"{files.manifest} does not describe {files.power.name}: {wrong}")
     status, reason = _status(files, manifest)
     return RecordedRun(files, manifest, status, reason, columns)
 
@@ -121,7 +127,9 @@ def _status(files: RunFiles, manifest: dict[str, Any]) -> tuple[str, str | None]
 
 
 def _number(cell: str) -> float | None:
+    """Return a cell's number; None where it is empty, or none that a run could have written."""
     try:
-        return float(cell) if cell else None
+        value = float(cell) if cell else math.nan
     except ValueError:
         return None
+    return value if abs(value) < _MOST else None

@@ -4,25 +4,57 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.analysis.checks.calibrated import calibrated, read_calibration
+from pactmeter.analysis.checks.check import Beside, Case
+from pactmeter.analysis.combined import table
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline
 from pactmeter.analysis.regions import regions
+from pactmeter.analysis.rules import rules
 from pactmeter.analysis.verdict import verdict
+from pactmeter.errors import PactError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pactmeter.analysis.carbon import Footprint
+    from pactmeter.analysis.checks.check import Idle
     from pactmeter.analysis.run import RecordedRun
     from pactmeter.model.energy import Energy
 
 SCHEMA = 1
 
 
-def summarize(run: RecordedRun, *, with_regions: bool = True) -> dict[str, Any]:
+def summarize(
+    run: RecordedRun,
+    *,
+    with_regions: bool = True,
+    calibration: Path | None = None,
+    idle: tuple[Idle, ...] = (),
+    is_aperiodic: bool = False,
+) -> dict[str, Any]:
     """Return the run's summary; figures are rounded for reading, not for further arithmetic.
 
-    Regions can be left out: where there are many, they take their time.
+    Args:
+        run: The run.
+        with_regions: Whether the regions are told too: where there are many, they take their time.
+        calibration: File of the calibration that is to be applied to the headline; None: none.
+        idle: The idle machine, before the run and after it, where it was measured.
+        is_aperiodic: Whether the load is known not to repeat in step with a sensor.
+
+    Raises:
+        PactError: The calibration cannot be applied.
     """
-    found = energies(run)
+    found = energies(run, is_aperiodic=is_aperiodic)
     first = headline(found)
+    proof, figure = None, first
+    if calibration is not None:
+        if first is None:
+            raise PactError("there is no measured energy that a calibration could be applied to")
+        proof = read_calibration(calibration, first.channel)
+        figure = calibrated(proof, first)
+    case = None if figure is None else Case(run, figure, tuple(found), Beside(proof, idle))
+    told = found if figure is None or figure in found else [figure, *found]
     sampler = run.manifest.get("sampler") or {}
     summary = {
         "schema": SCHEMA,
@@ -33,13 +65,20 @@ def summarize(run: RecordedRun, *, with_regions: bool = True) -> dict[str, Any]:
         "headline": None if first is None else source(first),
         "sources": [source(energy) for energy in found],
         "counters": _counters(run),
-        "verdict": verdict(run, first),
+        "verdict": verdict(run, case),
         "sampler": {
             "cpu_s": sampler.get("cpu_s"),
             "late_rows": sampler.get("late_rows"),
             "rows": len(run.windows_s),
         },
+        "rules": [] if case is None else rules(case),
+        "budget": [
+            {"channel": e.channel, "label": e.label, "u_j": source(e)["u_j"], "items": table(e)}
+            for e in told
+        ],
     }
+    if proof is not None and figure is not None:
+        summary["calibrated"] = source(figure)
     if with_regions:
         summary["regions"] = regions(run)
     return summary
@@ -59,6 +98,20 @@ def source(energy: Energy) -> dict[str, Any]:
         "mean_w": None if energy.mean_w is None else round(energy.mean_w, 6),
         "coverage": round(energy.coverage, 6),
         "gaps": energy.gaps,
+    }
+
+
+def footprint_dict(footprint: Footprint) -> dict[str, Any]:
+    """Return a footprint as plain data."""
+    factor = footprint.intensity
+    return {
+        "kwh": footprint.kwh,
+        "pue": footprint.pue,
+        "carbon_g": footprint.carbon_g,
+        "intensity_g_per_kwh": factor.g_per_kwh if factor else None,
+        "region": factor.region if factor else None,
+        "year": factor.year if factor else None,
+        "source": factor.source if factor else None,
     }
 
 

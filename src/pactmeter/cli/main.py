@@ -33,6 +33,7 @@ class Command(Protocol):
 COMMANDS = (
     "run",
     "report",
+    "audit",
     "sensors",
     "events",
     "doctor",

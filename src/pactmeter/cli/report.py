@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pactmeter.analysis import carbon
-from pactmeter.analysis.baseline import subtract
+from pactmeter.analysis.baseline import idle_of, rest_of, subtract
+from pactmeter.analysis.energy import energies
+from pactmeter.analysis.headline import headline_parts
 from pactmeter.analysis.regions import regions, windows
 from pactmeter.analysis.run import load
-from pactmeter.analysis.summary import summarize
+from pactmeter.analysis.summary import footprint_dict, summarize
 from pactmeter.cli.options import add_carbon
 from pactmeter.errors import ConfigError
 from pactmeter.report.baseline import render_net
+from pactmeter.report.quality import budget_table, rules_table
 from pactmeter.report.text import regions_table, render
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="the run's power file, as PACT.csv")
     parser.add_argument("--json", action="store_true", help="as JSON (schema 1)")
     parser.add_argument("--regions", action="store_true", help="energy and counts of each region")
+    parser.add_argument("--rules", action="store_true", help="timing rules of EEHPC and MLPerf")
+    parser.add_argument("--budget", action="store_true", help="what each uncertainty is made of")
     parser.add_argument(
         "--each", metavar="NAME", help="the regions of a name, one by one; call: the calls"
     )
@@ -41,30 +47,50 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline",
         nargs="+",
+        default=[],
         metavar="IDLE.csv",
         help="energy above idle too: a baseline, or that before and that after the run",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="the headline as the meter of `pactmeter validate` would tell it, and its verdict",
+    )
+    parser.add_argument(
+        "--aperiodic",
+        action="store_true",
+        help="the load does not repeat: a sensor that looks away hides nothing",
     )
     add_carbon(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the summary."""
-    intensity = _intensity(args)
+    factor = intensity(args)
     recorded = load(args.file)
-    summary = summarize(recorded, with_regions=args.json or args.regions)
+    baselines, notes = rest_of(recorded, args.baseline)
+    parts = [part.channel for part in headline_parts(energies(recorded))]
+    summary = summarize(
+        recorded,
+        with_regions=args.json or args.regions,
+        calibration=args.calibration,
+        idle=idle_of(baselines, parts),
+        is_aperiodic=args.aperiodic,
+    )
     chosen = windows(recorded, [_span(text) for text in args.window])
     each = None if args.each is None else regions(recorded, each=args.each)
     if args.each is not None and not each:
         raise ConfigError(f"this run has no region {args.each!r}", "--regions names those it has")
-    if args.baseline:
-        summary["baseline"] = subtract(recorded, args.baseline)
+    if baselines:
+        summary["baseline"] = subtract(recorded, baselines, notes)
     first = summary["headline"]
     footprint = None
     if first is not None:
-        footprint = carbon.footprint(first["energy_j"], pue=args.pue, intensity=intensity)
+        footprint = carbon.footprint(first["energy_j"], pue=args.pue, intensity=factor)
     if args.json:
         if footprint is not None:
-            summary["footprint"] = _footprint_dict(footprint)
+            summary["footprint"] = footprint_dict(footprint)
         if each is not None:
             summary["regions_each"] = each
         if chosen:
@@ -72,15 +98,16 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=1))
     else:
         print(render(recorded, summary, footprint))
-        if footprint is None and intensity is not None:
+        if footprint is None and factor is not None:
             print("carbon    none: there is no measured energy to convert")
-        print(render_net(summary["baseline"]) if args.baseline else "idle      not measured")
-        for told in (
-            ([summary["regions"]] if args.regions else [])
-            + ([each] if each else [])
-            + ([chosen] if chosen else [])
-        ):
+        print(render_net(summary["baseline"]) if baselines else "idle      not measured")
+        tables = [summary["regions"]] if args.regions else []
+        for told in [*tables, *filter(None, (each, chosen))]:
             print(f"\n{regions_table(told)}")
+        if args.rules:
+            print(f"\n{rules_table(summary['rules'])}")
+        if args.budget:
+            print(f"\n{budget_table(summary['budget'])}")
     return 0
 
 
@@ -94,23 +121,11 @@ def _span(text: str) -> tuple[float, float]:
         ) from None
 
 
-def _intensity(args: argparse.Namespace) -> carbon.Intensity | None:
+def intensity(args: argparse.Namespace) -> carbon.Intensity | None:
+    """Return the carbon intensity that the options, or the environment, name."""
     if args.region is not None and args.carbon_intensity is not None:
         raise ConfigError("--region and --carbon-intensity exclude each other", "name one of them")
     if args.carbon_intensity is not None:
         return carbon.given(args.carbon_intensity)
     region = args.region or os.environ.get("PACTMETER_REGION")
     return carbon.for_region(region) if region else None
-
-
-def _footprint_dict(footprint: carbon.Footprint) -> dict[str, Any]:
-    intensity = footprint.intensity
-    return {
-        "kwh": footprint.kwh,
-        "pue": footprint.pue,
-        "carbon_g": footprint.carbon_g,
-        "intensity_g_per_kwh": intensity.g_per_kwh if intensity else None,
-        "region": intensity.region if intensity else None,
-        "year": intensity.year if intensity else None,
-        "source": intensity.source if intensity else None,
-    }

@@ -19,6 +19,9 @@ _MOST_REGIONS = 40
 def render(run: RecordedRun, summary: dict[str, Any], footprint: Footprint | None = None) -> str:
     """Return the summary's lines."""
     lines = [_first_line(summary), _headline(run, summary)]
+    if "calibrated" in summary:
+        told = summary["calibrated"]
+        lines.append(f"          {energy_text(told)}  {told['label']}, {told['origin']}")
     if footprint is not None:
         lines += _footprint(footprint)
     lines += _sources(summary)
@@ -155,5 +158,7 @@ def _verdict(summary: dict[str, Any]) -> str:
         return "verdict   none: no measured energy to judge"
     level = summary["verdict"]["level"]
     told = [c["text"] for c in summary["verdict"]["checks"] if c["outcome"] != "pass"]
-    text = "no accuracy claimed" if level == "none" else f"{level} class, not calibrated"
+    checks = summary["verdict"]["checks"]
+    proof = next((c["text"] for c in checks if c["id"] == "Q13"), "not calibrated")
+    text = "no accuracy claimed" if level == "none" else f"{level} class, {proof}"
     return f"verdict   {text}" + (f"; {'; '.join(told)}" if told else "")

@@ -62,10 +62,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise FileError(f"no manifest {path}", "give the run's power file, as PACT.csv") from error
     except (OSError, ValueError) as error:
         raise FileError(f"cannot read the manifest {path}: {error}") from error
-    if not isinstance(data, dict) or "schema" not in data:
+    if not isinstance(data, dict) or not _is_whole(data):
         raise FileError(f"{path} is not a manifest of PACT")
     if data["schema"] > SCHEMA:
         raise FileError(
             f"{path} was written by a newer PACT (schema {data['schema']})", "upgrade pactmeter"
         )
     return data
+
+
+def _is_whole(data: dict[str, Any]) -> bool:
+    return isinstance(data.get("schema"), int) and isinstance(data.get("calls", 0), int)

@@ -1,0 +1,107 @@
+"""A calibration that is named: applied to the headline, and whether it holds for the run (Q13)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pactmeter.analysis.calibration.files import load_calibration
+from pactmeter.analysis.checks.check import NOT_CHECKED, PASS, WARN, Case, Check
+from pactmeter.errors import ConfigError
+from pactmeter.model.channel import Domain, Origin
+from pactmeter.model.energy import BudgetItem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pactmeter.model.calibration import Calibration
+    from pactmeter.model.energy import Energy
+
+CHANNEL = "machine.model"
+UNCALIBRATED = "not calibrated: never better than 5 %"
+
+
+def read_calibration(path: Path, channel: str) -> Calibration:
+    """Return the calibration of a channel from its file.
+
+    Raises:
+        FileError: It cannot be read, is no calibration, or is of a newer schema.
+        ConfigError: It is of another channel.
+    """
+    found = load_calibration(path)
+    if found.source != channel:
+        raise ConfigError(
+            f"{path} is a calibration of {found.source}, the figure is that of {channel}",
+            "name the calibration of this channel",
+        )
+    return found
+
+
+def calibrated(proof: Calibration, energy: Energy) -> Energy:
+    """Return an energy as the meter would have told it: AC, modelled.
+
+    The prediction's uncertainty stands in place of the sensor's own; the rest of the budget is that
+    of the channel times the gain.
+    """
+    told = proof.apply(energy.mean_w or 0.0)
+    rest = [
+        replace(item, u_j=proof.line.gain * item.u_j)
+        for item in energy.budget
+        if not item.is_systematic
+    ]
+    basis = f"{told.u_w:.3g} W: {validated(proof)}, of a load that it has not seen"
+    proved = BudgetItem("calibration", told.u_w * energy.covered_s / 2, basis, is_systematic=True)
+    return replace(
+        energy,
+        channel=CHANNEL,
+        label=f"{energy.channel} as {validated(proof)} would tell it",
+        domain=Domain.AC,
+        origin=Origin.MODELLED,
+        energy_j=told.power_w * energy.covered_s,
+        budget=(proved, *rest),
+    )
+
+
+def validated(proof: Calibration) -> str:
+    """Return the meter and the day, as they are stated."""
+    return f"{proof.reference} on {proof.made.isoformat()}"
+
+
+def calibration(case: Case) -> Check:
+    """Q13: what a reference meter has proved, of this machine, in date and in range."""
+    rule = "calibration of this machine, in date and in range; without one the level is 5 % at best"
+    proof = case.beside.calibration
+    if proof is None:
+        todo = "`pactmeter validate` against a meter, then name its calibration"
+        return Check("Q13", NOT_CHECKED, None, UNCALIBRATED, rule, todo)
+    problems = _problems(case, proof)
+    if problems:
+        todo = f"calibrate {proof.source} again on this machine, idle and under two loads"
+        return Check("Q13", WARN, None, "; ".join(problems), rule, todo)
+    return Check("Q13", PASS, None, f"accuracy validated against {validated(proof)}", rule)
+
+
+def _problems(case: Case, proof: Calibration) -> list[str]:
+    manifest = case.run.manifest
+    found = []
+    started = ((manifest.get("clock") or {}).get("start") or {}).get("utc_s")
+    if started is None:
+        found.append("when the run was is not recorded")
+    else:
+        day = datetime.fromtimestamp(float(started), tz=UTC).date()
+        if not proof.made <= day <= proof.expires:
+            found.append(
+                f"the run of {day} is out of date: the calibration holds from {proof.made} to"
+                f" {proof.expires}"
+            )
+    host = (manifest.get("host") or {}).get("name")
+    if host != proof.host:
+        found.append(f"the calibration is of {proof.host}, the run of {host}")
+    raw = next((e for e in case.found if e.channel == proof.source), None)
+    if raw is not None and raw.mean_w is not None and proof.apply(raw.mean_w).extrapolated:
+        found.append(
+            f"extrapolated: {raw.mean_w:.0f} W is outside of {proof.line.from_w:.0f} to"
+            f" {proof.line.to_w:.0f} W"
+        )
+    return found
