@@ -41,6 +41,7 @@ COMMANDS = (
     "record",
     "probe",
     "baseline",
+    "sync",
     "compare",
     "validate",
     "model",

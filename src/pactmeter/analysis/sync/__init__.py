@@ -1,0 +1,1 @@
+"""How a sensor follows a load that is switched at known times: gain, offset, lag, time constant."""
