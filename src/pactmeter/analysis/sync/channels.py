@@ -128,7 +128,8 @@ def read_delays(path: str | Path) -> dict[str, float]:
         if not all(map(math.isfinite, found.values())):
             raise ValueError("a delay is no number")
     except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
+        fix = f"pactmeter sync --json > {path}"
+        raise FileError(f"cannot read {path}: {error.strerror}", fix) from error
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"{path} is not what `pactmeter sync --json` writes",
