@@ -22,7 +22,9 @@ from pactmeter.analysis.sync.response import Response, Shape
 from pactmeter.analysis.sync.search import LAGS_S, TIMES_S, WIDEST_S, Judge, Nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from pactmeter.analysis.sync.burst import Phase
 
 Floats = NDArray[np.float64]
 Between = tuple[float, float]
@@ -122,14 +124,8 @@ def fit(readings: Readings, phases: Iterable[tuple[float, float]]) -> SensorFit 
     on = in_order(phases)
     readings = _cleaned(readings, on[0].start_s - _BEFORE_S, on[-1].end_s + LAGS_S[1])
     times_s, power_w = readings.times_s, readings.power_w
-    if len(times_s) < LEAST_READINGS:
-        return Unknown(f"{len(times_s)} readings under the burst, {LEAST_READINGS} are needed")
-    if float(np.ptp(power_w)) <= readings.step_w:
-        return Unknown("does not follow: the readings do not move")
-    if np.ptp(times_s) < (on[-1].end_s - on[0].start_s) / 2:
-        return Unknown("was read in less than half of the burst")
-    if chance(times_s, power_w, on) > _ALARM:
-        return Unknown("does not follow")
+    if why := _why_not(readings, on):
+        return Unknown(why)
     response = Response(on, times_s, readings.over_s, readings.poll_s, LAGS_S[1] + WIDEST_S)
     plain = Judge(response, times_s, power_w)
     left_w, _ = plain.left_w(_best([plain.search(shape) for shape in Shape]))
@@ -158,6 +154,18 @@ def fit(readings: Readings, phases: Iterable[tuple[float, float]]) -> SensorFit 
         readings=len(times_s),
         phases=len(on),
     )
+
+
+def _why_not(readings: Readings, on: Sequence[Phase]) -> str | None:
+    """Return why these readings have no fit, if that is seen without one."""
+    times_s, power_w = readings.times_s, readings.power_w
+    if len(times_s) < LEAST_READINGS:
+        return f"{len(times_s)} readings under the burst, {LEAST_READINGS} are needed"
+    if float(np.ptp(power_w)) <= readings.step_w:
+        return "does not follow: the readings do not move"
+    if np.ptp(times_s) < (on[-1].end_s - on[0].start_s) / 2:
+        return "was read in less than half of the burst"
+    return "does not follow" if chance(times_s, power_w, on) > _ALARM else None
 
 
 def _cleaned(readings: Readings, from_s: float, to_s: float) -> Readings:
