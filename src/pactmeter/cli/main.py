@@ -44,6 +44,7 @@ COMMANDS = (
     "sync",
     "compare",
     "validate",
+    "curve",
     "model",
     "bench",
 )

@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis import carbon
 from pactmeter.analysis.baseline import idle_of, rest_of, subtract
+from pactmeter.analysis.calibration.files import load_curve
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline_parts
 from pactmeter.analysis.regions import regions, windows
 from pactmeter.analysis.run import load
-from pactmeter.analysis.summary import footprint_dict, summarize
+from pactmeter.analysis.summary import footprint_dict, source, summarize
+from pactmeter.analysis.supply import ac_input
 from pactmeter.cli.options import add_carbon
 from pactmeter.errors import ConfigError
 from pactmeter.report.baseline import render_net
 from pactmeter.report.quality import budget_table, rules_table
-from pactmeter.report.text import regions_table, render
+from pactmeter.report.text import energy_text, regions_table, render
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 NAME = "report"
 HELP = "say what a recorded run comes to"
@@ -58,6 +61,12 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         help="the headline as the meter of `pactmeter validate` would tell it, and its verdict",
     )
     parser.add_argument(
+        "--curve",
+        type=Path,
+        metavar="FILE",
+        help="AC input after the curve of the power supply that `pactmeter curve` made",
+    )
+    parser.add_argument(
         "--aperiodic",
         action="store_true",
         help="the load does not repeat: a sensor that looks away hides nothing",
@@ -78,37 +87,46 @@ def run(args: argparse.Namespace) -> int:
         idle=idle_of(baselines, parts),
         is_aperiodic=args.aperiodic,
     )
-    chosen = windows(recorded, [_span(text) for text in args.window])
-    each = None if args.each is None else regions(recorded, each=args.each)
-    if args.each is not None and not each:
-        raise ConfigError(f"this run has no region {args.each!r}", "--regions names those it has")
+    if args.window:
+        summary["windows"] = windows(recorded, [_span(text) for text in args.window])
+    if args.each is not None:
+        summary["regions_each"] = regions(recorded, each=args.each)
+        if not summary["regions_each"]:
+            raise ConfigError(
+                f"this run has no region {args.each!r}", "--regions names those it has"
+            )
+    if args.curve is not None:
+        summary["curve"] = source(ac_input(recorded, load_curve(args.curve)))
     if baselines:
         summary["baseline"] = subtract(recorded, baselines, notes)
     first = summary["headline"]
     footprint = None
     if first is not None:
         footprint = carbon.footprint(first["energy_j"], pue=args.pue, intensity=factor)
+        summary["footprint"] = footprint_dict(footprint)
     if args.json:
-        if footprint is not None:
-            summary["footprint"] = footprint_dict(footprint)
-        if each is not None:
-            summary["regions_each"] = each
-        if chosen:
-            summary["windows"] = chosen
         print(json.dumps(summary, indent=1))
-    else:
-        print(render(recorded, summary, footprint))
-        if footprint is None and factor is not None:
-            print("carbon    none: there is no measured energy to convert")
-        print(render_net(summary["baseline"]) if baselines else "idle      not measured")
-        tables = [summary["regions"]] if args.regions else []
-        for told in [*tables, *filter(None, (each, chosen))]:
-            print(f"\n{regions_table(told)}")
-        if args.rules:
-            print(f"\n{rules_table(summary['rules'])}")
-        if args.budget:
-            print(f"\n{budget_table(summary['budget'])}")
+        return 0
+    print(render(recorded, summary, footprint))
+    if footprint is None and factor is not None:
+        print("carbon    none: there is no measured energy to convert")
+    print("\n".join(_further(summary, args)))
     return 0
+
+
+def _further(summary: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
+    """Yield what was asked for beside the summary."""
+    if "curve" in summary:
+        told = summary["curve"]
+        yield f"curve     {energy_text(told)}  {told['label']}, {told['origin']}"
+    yield render_net(summary["baseline"]) if "baseline" in summary else "idle      not measured"
+    for name, is_asked in (("regions", args.regions), ("regions_each", True), ("windows", True)):
+        if is_asked and name in summary:
+            yield f"\n{regions_table(summary[name])}"
+    if args.rules:
+        yield f"\n{rules_table(summary['rules'])}"
+    if args.budget:
+        yield f"\n{budget_table(summary['budget'])}"
 
 
 def _span(text: str) -> tuple[float, float]:
