@@ -2,9 +2,9 @@
 
 Run as a process: ``python machine.py ROOT IDLE_W LOAD_W``. It keeps a RAPL package (a counter that
 wraps) and an hwmon power sensor below ROOT, both driven by one power: LOAD_W while ROOT/load
-exists, else IDLE_W. Every change is noted in ROOT/truth with its time, so that the true joules of
-any window are known even where the machine is too busy to react at once. ROOT/fail makes the hwmon
-reading unreadable while it exists.
+exists (or the watts that stand in it), else IDLE_W. Every change is noted in ROOT/truth with its
+time, so that the true joules of any window are known even where the machine is too busy to react at
+once. ROOT/fail makes the hwmon reading unreadable while it exists.
 """
 
 import itertools
@@ -50,6 +50,8 @@ def drive(root, idle_w, load_w):
         now = time.monotonic()
         joules, last = joules + watts * (now - last), now
         wanted = load_w if (root / "load").exists() else idle_w
+        if wanted != idle_w and (text := (root / "load").read_text().strip()):
+            wanted = float(text)
         if wanted != watts or not joules:
             truth.write(f"{now} {wanted}\n")
             truth.flush()
@@ -73,6 +75,7 @@ class Machine:
 
     def __init__(self, root, idle_w=100.0, load_w=400.0):
         self.root = Path(root)
+        self._idle_w = idle_w
         self._arguments = [str(self.root), str(idle_w), str(load_w)]
         self.env = {"PACTMETER_SYSFS": str(self.root)}
 
@@ -87,6 +90,12 @@ class Machine:
             for (since, watts), (until, _) in itertools.pairwise([*changes, (math.inf, 0.0)]):
                 joules += watts * max(0.0, min(end, until) - max(start, since))
         return joules
+
+    def power_w(self, times_s):
+        """Return the true power at times of CLOCK_MONOTONIC that are past."""
+        lines = (self.root / "truth").read_text().splitlines()
+        changes = [tuple(map(float, line.split())) for line in lines]
+        return [[self._idle_w, *(w for since, w in changes if since <= t)][-1] for t in times_s]
 
     def __enter__(self):
         self._process = subprocess.Popen(
