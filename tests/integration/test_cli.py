@@ -134,7 +134,7 @@ def test_the_json_report_has_the_documented_keys(tmp_path):
     assert counters["faults"]["total"] > 50
     assert data["verdict"]["level"] in {"1%", "2%", "5%", "none"}
     for check in data["verdict"]["checks"]:
-        assert set(check) == {"id", "outcome", "figure", "text"}
+        assert set(check) == {"id", "outcome", "figure", "text", "rule", "todo"}
         assert check["outcome"] in {"pass", "warn", "fail"}
     assert set(data["sampler"]) == {"cpu_s", "late_rows", "rows"}
     assert data["duration_s"] > 1.2
