@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.checks.check import Idle
+from pactmeter.analysis.checks.check import MOST_BUSY_PCT, Idle
 from pactmeter.analysis.combined import difference
-from pactmeter.analysis.energy import energies
+from pactmeter.analysis.energy import energies, total
+from pactmeter.analysis.headline import headline, headline_parts, sum_name
 from pactmeter.analysis.run import load
 from pactmeter.errors import ConfigError, FileError
 from pactmeter.model.energy import BudgetItem, Shape
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 LEAST_S = 60.0
 """EEHPC's levels 2 and 3 and MLPerf Training ask for a minute."""
-MOST_BUSY_PCT = 5.0
-"""A machine whose processors work more than this share of the time is not idle: our own choice."""
 MOST_DRIFT = 0.02
 """Between the baselines before and after a run (check Q9)."""
 OLD_S = 7 * 86400.0
@@ -160,7 +159,7 @@ def drift(before: Baseline, after: Baseline) -> dict[str, float]:
     return changes
 
 
-def above_idle(total: Energy, baselines: Sequence[Baseline]) -> Net | None:
+def above_idle(whole: Energy, baselines: Sequence[Baseline]) -> Net | None:
     """Return the energy of a channel above its idle power; None where no baseline holds it.
 
     The sensor's own error is taken as a gain, which total and idle share: that of what is left
@@ -168,22 +167,22 @@ def above_idle(total: Energy, baselines: Sequence[Baseline]) -> Net | None:
     its limit.
     """
     idle = [
-        _stretched(b.idle[total.channel], total.covered_s)
+        _stretched(b.idle[whole.channel], whole.covered_s)
         for b in baselines
-        if total.channel in b.idle
+        if whole.channel in b.idle
     ]
-    if not idle or total.covered_s <= 0:
+    if not idle or whole.covered_s <= 0:
         return None
     mean = _mean(idle)
-    left = difference(total, mean, same_sensor=True)
+    left = difference(whole, mean, same_sensor=True)
     energy = replace(
-        total,
+        whole,
         energy_j=left.energy_j,
         budget=left.budget,
-        label=f"{total.label}, above idle",
+        label=f"{whole.label}, above idle",
     )
     own_j = math.hypot(*(item.u_j for item in mean.budget if not item.is_systematic))
-    return Net(energy, mean.energy_j / total.covered_s, 2 * own_j / total.covered_s)
+    return Net(energy, mean.energy_j / whole.covered_s, 2 * own_j / whole.covered_s)
 
 
 def _stretched(idle: Energy, seconds_s: float) -> Energy:
@@ -238,7 +237,7 @@ def rest_of(run: RecordedRun, files: Sequence[str]) -> tuple[list[Baseline], lis
 def idle_of(baselines: Sequence[Baseline], channels: Sequence[str]) -> tuple[Idle, ...]:
     """Return what some channels together drew at rest, in each baseline that holds them all."""
     return tuple(
-        Idle(math.fsum(b.idle[name].mean_w or 0.0 for name in channels), b.duration_s)
+        Idle(math.fsum(b.idle[name].mean_w or 0.0 for name in channels), b.duration_s, b.busy_pct)
         for b in baselines
         if channels and all(name in b.idle for name in channels)
     )
@@ -248,7 +247,18 @@ def subtract(
     run: RecordedRun, baselines: Sequence[Baseline], notes: Sequence[str]
 ) -> dict[str, Any]:
     """Return a run's energies above idle as the plain data of ``report --json`` (``baseline``)."""
-    net = [n for e in energies(run) if (n := above_idle(e, baselines)) is not None]
+    found = energies(run)
+    net = [n for e in found if (n := above_idle(e, baselines)) is not None]
+    parts, first = headline_parts(found), headline(found)
+    if first is not None and len(parts) > 1:
+        name = sum_name(found) or first.channel
+        sums = [
+            replace(b, idle={name: total([b.idle[p.channel] for p in parts], name, first.label)})
+            for b in baselines
+            if all(p.channel in b.idle for p in parts)
+        ]
+        summed = above_idle(replace(first, channel=name), sums)
+        net = [*([summed] if summed else []), *net]
     less = [n.energy.channel for n in net if n.energy.energy_j < -(n.energy.u_j or 0.0)]
     if less:
         notes = [*notes, f"{', '.join(less)} drew less in the run than at rest: it was no rest"]

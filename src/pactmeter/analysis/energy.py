@@ -21,22 +21,12 @@ _LEAST_EFFICIENCY = 0.8
 """What a supply of any 80 PLUS tier has, about, at a tenth of its load."""
 
 
-def energies(run: RecordedRun, *, is_aperiodic: bool = False) -> list[Energy]:
-    """Return the energy of every power and energy channel, in the order of the channels.
-
-    Args:
-        run: The run.
-        is_aperiodic: Whether the load is known not to repeat in step with a sensor; else what a
-            sensor does not see of each of its periods is bounded, not known.
-    """
-    return [
-        energy(run, c, is_aperiodic=is_aperiodic)
-        for c in run.channels
-        if c.kind is not Kind.QUANTITY
-    ]
+def energies(run: RecordedRun) -> list[Energy]:
+    """Return the energy of every power and energy channel, in the order of the channels."""
+    return [energy(run, c) for c in run.channels if c.kind is not Kind.QUANTITY]
 
 
-def energy(run: RecordedRun, channel: Channel, *, is_aperiodic: bool = False) -> Energy:
+def energy(run: RecordedRun, channel: Channel) -> Energy:
     """Return the energy of one channel over all calls of the run.
 
     The energy is that of the covered time alone; nothing is filled in for gaps, and the uncertainty
@@ -92,7 +82,7 @@ def energy(run: RecordedRun, channel: Channel, *, is_aperiodic: bool = False) ->
         lag=about.get("lag"),
         window_s=about.get("window_s"),
         most_w=about.get("most_w"),
-        is_aperiodic=is_aperiodic,
+        is_aperiodic=run.is_aperiodic,
         curve_pct=supply.efficiency.accuracy_pct if supply else 0.0,
         low_load_j=_low_load_j(run, channel, about, supply.rated_w) if supply else 0.0,
         rated_w=supply.rated_w if supply else 0.0,

@@ -40,6 +40,20 @@ def headline(found: list[Energy]) -> Energy | None:
     return total(parts, "+".join(names).lower(), label)
 
 
+def sum_name(found: list[Energy]) -> str | None:
+    """Return the name of the headline by which it is told from its parts; None: there is none.
+
+    The sum of two supplies is called as the first of them is; where one must not be taken for the
+    other, it is ``psu*.dc_output``.
+    """
+    first, parts = headline(found), headline_parts(found)
+    if first is None:
+        return None
+    if len(parts) > 1 and any(part.channel == first.channel for part in parts):
+        return first.channel.replace(".", "*.", 1)
+    return first.channel
+
+
 def headline_parts(found: list[Energy]) -> list[Energy]:
     """Return the energies that the headline is the sum of; none where there is no headline."""
     measured = [e for e in found if e.origin is Origin.MEASURED and e.covered_s > 0]

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.checks.calibrated import validated
+from pactmeter.analysis.checks.calibrated import calibration, validated
+from pactmeter.analysis.checks.check import PASS
 from pactmeter.analysis.checks.times import FEWEST_READINGS, LEAST_READINGS, LEAST_S, timing
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ class Item:
 def rules(case: Case) -> list[dict[str, Any]]:
     """Return each regime with its demands, as plain data; nobody's conformance is stated."""
     proof = case.beside.calibration
-    accuracy = "not validated" if proof is None else f"validated against {validated(proof)}"
+    accuracy = "not validated"
+    if proof is not None:
+        check = calibration(case)
+        holds = check.outcome == PASS
+        accuracy = f"validated against {validated(proof)}" if holds else f"{accuracy}: {check.text}"
     return [
         {
             "regime": regime,
@@ -62,7 +67,11 @@ def _regimes(t: Timing, idle: tuple[Idle, ...]) -> dict[str, list[Item]]:
         share is not None and share <= 0.1,
     )
     ten = Item(f"{FEWEST_READINGS} readings", str(t.readings), t.readings >= FEWEST_READINGS)
-    idle_w = Item("idle power", f"{idle[0].mean_w:.1f} W" if idle else "not measured", bool(idle))
+    at_rest = [one for one in idle if one.is_at_rest]
+    told = f"{idle[0].mean_w:.1f} W" if idle else "not measured"
+    if idle and not at_rest:
+        told += f", of {idle[0].duration_s:.0f} s or of a machine at work"
+    idle_w = Item("idle power", told, bool(at_rest))
     counted = Item(
         "continuously integrated energy",
         "an energy counter" if t.counts else "polled power",

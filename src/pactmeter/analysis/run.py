@@ -34,6 +34,8 @@ class RecordedRun:
         status: ``complete``, ``running``, ``incomplete`` or ``failed``.
         reason: Why it is not complete, or how it ended.
         columns: Values by column of the power table; None for an empty cell.
+        is_aperiodic: Whether the user knows that the load does not repeat in step with a sensor;
+            else what a sensor looks away from counts as unknown.
     """
 
     files: RunFiles
@@ -41,6 +43,7 @@ class RecordedRun:
     status: str
     reason: str | None
     columns: dict[str, list[float | None]]
+    is_aperiodic: bool = False
 
     @cached_property
     def channels(self) -> list[Channel]:

@@ -8,7 +8,7 @@ from pactmeter.analysis.checks.calibrated import calibrated, read_calibration
 from pactmeter.analysis.checks.check import Beside, Case
 from pactmeter.analysis.combined import table
 from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline
+from pactmeter.analysis.headline import headline, sum_name
 from pactmeter.analysis.regions import regions
 from pactmeter.analysis.rules import rules
 from pactmeter.analysis.verdict import verdict
@@ -31,7 +31,6 @@ def summarize(
     with_regions: bool = True,
     calibration: Path | None = None,
     idle: tuple[Idle, ...] = (),
-    is_aperiodic: bool = False,
 ) -> dict[str, Any]:
     """Return the run's summary; figures are rounded for reading, not for further arithmetic.
 
@@ -40,18 +39,17 @@ def summarize(
         with_regions: Whether the regions are told too: where there are many, they take their time.
         calibration: File of the calibration that is to be applied to the headline; None: none.
         idle: The idle machine, before the run and after it, where it was measured.
-        is_aperiodic: Whether the load is known not to repeat in step with a sensor.
 
     Raises:
         PactError: The calibration cannot be applied.
     """
-    found = energies(run, is_aperiodic=is_aperiodic)
+    found = energies(run)
     first = headline(found)
     proof, figure = None, first
     if calibration is not None:
         if first is None:
             raise PactError("there is no measured energy that a calibration could be applied to")
-        proof = read_calibration(calibration, first.channel)
+        proof = read_calibration(calibration, sum_name(found) or first.channel)
         figure = calibrated(proof, first)
     case = None if figure is None else Case(run, figure, tuple(found), Beside(proof, idle))
     told = found if figure is None or figure in found else [figure, *found]

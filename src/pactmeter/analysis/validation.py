@@ -11,11 +11,11 @@ from __future__ import annotations
 import statistics
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pactmeter.analysis.calibration.linear import calibrate
 from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline, headline_parts
+from pactmeter.analysis.headline import headline, headline_parts, sum_name
 from pactmeter.analysis.regions import regions
 from pactmeter.errors import ConfigError, PactError, unknown_name
 from pactmeter.model.calibration import MOST_DAYS, Calibration
@@ -91,6 +91,17 @@ class Validated:
         if not self.is_ac:
             return None
         return all(abs(load.apart_pct) <= AGREES_PCT for load in self.loads)
+
+
+class _Source(NamedTuple):
+    """What is held against the meter: one channel, or several as one."""
+
+    name: str
+    label: str
+    origin: str
+    domain: Domain | None
+    channels: tuple[str, ...]
+    step_w: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +197,12 @@ def validate(run: RecordedRun, meter: str | None = None) -> Validation:
     for name, means in meter_w.items():
         known = sum(mean is not None for mean in means)
         if known < WINDOWS:
+            refused = [told["energy"][reference.name].get("refused") for told in windows[name]]
+            why = next(filter(None, refused), "the meter has gaps")
             raise PactError(
                 f"the meter covers {known} of {len(means)} windows of {name.removeprefix(PREFIX)},"
-                f" {WINDOWS} are needed",
-                "measure again, with the meter in reach all the time",
+                f" {WINDOWS} are needed: {why}",
+                "measure again, with the meter in reach all the time and windows long enough",
             )
     sources, left_out = judge(run, windows, meter_w, meter=reference.name)
     start = run.manifest["clock"]["start"]
@@ -200,7 +213,7 @@ def validate(run: RecordedRun, meter: str | None = None) -> Validation:
             f"the accuracy of {reference.name} is not known",
             "state it behind its address, as shelly://host#desk,accuracy=1%, or with --accuracy",
         )
-    first = headline([e for e in energies(run) if e.channel != reference.name])
+    first = sum_name([e for e in energies(run) if e.channel != reference.name])
     return Validation(
         str(run.files.power),
         str((run.manifest.get("host") or {}).get("name") or "this machine"),
@@ -211,7 +224,7 @@ def validate(run: RecordedRun, meter: str | None = None) -> Validation:
         accuracy_pct,
         min(lengths_s),
         tuple(sources),
-        first.channel if first else None,
+        first,
         left_out,
         tuple(_notes(lengths_s)),
     )
@@ -236,11 +249,11 @@ def judge(
         The sources, and why others have no figure.
     """
     sources, left_out = [], {}
-    for name, channel, parts in _sources(run, meter):
+    for source in _sources(run, meter):
         try:
-            sources.append(_validated(name, channel, parts, windows, meter_w))
+            sources.append(_validated(source, windows, meter_w))
         except PactError as error:
-            left_out[name] = error.message
+            left_out[source.name] = error.message
     return sources, left_out
 
 
@@ -280,16 +293,26 @@ def _require(windows: dict[str, list[dict[str, Any]]]) -> None:
             raise PactError(f"{len(found)} windows of {load}, {WINDOWS} are needed", again)
 
 
-def _sources(run: RecordedRun, meter: str) -> list[tuple[str, Channel, tuple[str, ...]]]:
-    """Return each source: its name, a channel that tells what it is, and the channels it sums."""
-    powers = [c for c in run.channels if c.kind is not Kind.QUANTITY and c.name != meter]
-    found: list[tuple[str, Channel, tuple[str, ...]]] = [(c.name, c, (c.name,)) for c in powers]
-    others = [e for e in energies(run) if e.channel != meter]
-    first = headline(others)
-    if first is not None and all(name != first.channel for name, _, _ in found):
-        summed = tuple(part.channel for part in headline_parts(others))
-        found.append((first.channel, powers[0], summed))
+def _sources(run: RecordedRun, meter: str) -> list[_Source]:
+    """Return each source; the headline without the meter too, where that is a sum."""
+    powers = [
+        c
+        for c in run.channels
+        if c.kind is not Kind.QUANTITY and c.name not in {meter, f"{meter}.counter"}
+    ]
+    found = [
+        _Source(c.name, c.description, c.origin, c.domain, (c.name,), _step_w(c)) for c in powers
+    ]
+    others = [e for e in energies(run) if e.channel not in {meter, f"{meter}.counter"}]
+    first, parts, name = headline(others), headline_parts(others), sum_name(others)
+    if first is not None and name is not None and len(parts) > 1:
+        channels = tuple(part.channel for part in parts)
+        found.append(_Source(name, first.label, first.origin, first.domain, channels, 0.0))
     return found
+
+
+def _step_w(channel: Channel) -> float:
+    return (channel.resolution or 0.0) if channel.kind is Kind.POWER else 0.0
 
 
 def _means(windows: list[dict[str, Any]], channels: Sequence[str]) -> list[float | None]:
@@ -303,9 +326,7 @@ def _means(windows: list[dict[str, Any]], channels: Sequence[str]) -> list[float
 
 
 def _validated(
-    name: str,
-    channel: Channel,
-    parts: Sequence[str],
+    source: _Source,
     windows: dict[str, list[dict[str, Any]]],
     meter_w: dict[str, list[float | None]],
 ) -> Validated:
@@ -313,11 +334,15 @@ def _validated(
     for load, found in windows.items():
         pairs = [
             (source_w, reference_w)
-            for source_w, reference_w in zip(_means(found, parts), meter_w[load], strict=True)
+            for source_w, reference_w in zip(
+                _means(found, source.channels), meter_w[load], strict=True
+            )
             if source_w is not None and reference_w is not None
         ]
         if len(pairs) < WINDOWS:
-            refused = [each["energy"][part].get("refused") for each in found for part in parts]
+            refused = [
+                each["energy"][part].get("refused") for each in found for part in source.channels
+            ]
             why = next(filter(None, refused), "the meter has gaps")
             raise PactError(f"{len(pairs)} whole windows of {load.removeprefix(PREFIX)}: {why}")
         sources_w, references_w = zip(*pairs, strict=True)
@@ -326,17 +351,15 @@ def _validated(
     y = [power_w for load in loads for power_w in load.meter_w]
     groups = [load.name for load in loads for _ in load.source_w]
     line, reason = None, None
-    is_gauge = len(parts) == 1 and channel.kind is Kind.POWER
     try:
-        step_w = (channel.resolution or 0.0) if is_gauge else 0.0
-        line = calibrate(x, y, groups, source_step_w=step_w)
+        line = calibrate(x, y, groups, source_step_w=source.step_w)
     except PactError as error:
         reason = error.message
     return Validated(
-        name,
-        channel.description if len(parts) == 1 else f"sum of {', '.join(parts)}",
-        channel.origin,
-        channel.domain is Domain.AC,
+        source.name,
+        source.label,
+        source.origin,
+        source.domain is Domain.AC,
         tuple(loads),
         line,
         reason,

@@ -133,6 +133,8 @@ def compare_runs(
         for name, result in results.items():
             compared[name][figure] = result
     first = found["A"][0]
+    labels = {energy.label for each in found.values() for energy in each}
+    is_same = len(hosts) == 1 and len(labels) == 1
     return Variants(
         first.channel,
         first.label,
@@ -145,11 +147,11 @@ def compare_runs(
                 name,
                 tuple(str(run.files.power) for run in runs),
                 compared[name],
-                _sensor_pct(found["A"], found[name], same=len(hosts) == 1),
+                _sensor_pct(found["A"], found[name], same=is_same),
             )
             for name, runs in variants.items()
         ),
-        tuple(_notes(everything, hosts)),
+        tuple(_notes(everything, hosts, is_same=is_same)),
     )
 
 
@@ -208,10 +210,11 @@ def _sensor_pct(base: Sequence[Energy], new: Sequence[Energy], *, same: bool) ->
     return 100 * math.hypot(*shares)
 
 
-def _notes(runs: Sequence[RecordedRun], hosts: Sequence[str]) -> list[str]:
+def _notes(runs: Sequence[RecordedRun], hosts: Sequence[str], *, is_same: bool) -> list[str]:
     notes = []
-    if len(hosts) > 1:
-        notes.append("the runs are of several machines: their sensors' own errors do not cancel")
+    if not is_same:
+        what = "machines" if len(hosts) > 1 else "sensors"
+        notes.append(f"the runs are of several {what}: the sensors' own errors do not cancel")
     else:
         notes.append("the same sensors measured all: what they are wrong by cancels in the ratio")
     scopes = {

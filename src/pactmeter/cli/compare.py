@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "compare"
 HELP = "compare sources within runs, or sets of runs"
+_MOST_GB = 1e6
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     within = _only(args, ("span", "lag", "tdp", "ram", "reference"))
     if args.vs and within:
         raise ConfigError(f"--{within} compares sources within runs", "leave --vs out")
+    if not args.reference and (args.power_column or args.energy_column or args.accuracy):
+        raise ConfigError("a column of no file is named", "add --reference METER.csv")
     if not args.vs and sets:
         raise ConfigError(f"--{sets} compares sets of runs", "name the second set with --vs")
     try:
@@ -95,10 +98,18 @@ def _sources(args: argparse.Namespace) -> int:
         lag=lag,
         channels=args.channel,
         tdp_w=args.tdp,
-        ram_bytes=None if args.ram is None else round(args.ram * 2**30),
+        ram_bytes=_bytes(args.ram),
     )
     print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
     return 0
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    if gigabytes is None:
+        return None
+    if not 0 < gigabytes < _MOST_GB:
+        raise ConfigError(f"a memory of {gigabytes:g} GB", "--ram 64")
+    return round(gigabytes * 2**30)
 
 
 def _sets(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the summary."""
     factor = intensity(args)
-    recorded = load(args.file)
+    recorded = replace(load(args.file), is_aperiodic=args.aperiodic)
     baselines, notes = rest_of(recorded, args.baseline)
     parts = [part.channel for part in headline_parts(energies(recorded))]
     summary = summarize(
@@ -85,7 +86,6 @@ def run(args: argparse.Namespace) -> int:
         with_regions=args.json or args.regions,
         calibration=args.calibration,
         idle=idle_of(baselines, parts),
-        is_aperiodic=args.aperiodic,
     )
     if args.window:
         summary["windows"] = windows(recorded, [_span(text) for text in args.window])

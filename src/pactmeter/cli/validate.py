@@ -41,7 +41,7 @@ NAME = "validate"
 HELP = "hold the sources against a reference meter"
 
 _WINDOW_S, _SETTLE_S = 60.0, 30.0
-_SHORTEST_S = 2.0
+_SHORTEST_S, _LONGEST_S = 2.0, 3600.0
 _WINDOWS = 5
 
 
@@ -68,32 +68,29 @@ def run(args: argparse.Namespace) -> int:
     """Measure if needed, judge, print; exit code 1 where AC sources do not agree."""
     try:
         from pactmeter.analysis.calibration.files import save
-        from pactmeter.analysis.metered import metered
+        from pactmeter.analysis.metered import CHANNEL, metered
         from pactmeter.analysis.validation import validate
         from pactmeter.report.validation import render
     except ImportError as error:
         raise PactError(
             "validating needs numpy, scipy and scikit-learn", "pip install 'pactmeter[report]'"
         ) from error
-    if args.calibration and Path(args.calibration).exists():
-        raise ConfigError(f"{args.calibration} exists and is kept", "name another file")
+    _check(args)
     file = args.file or _record(args)
     if args.later and not args.file:
         print(f"{short_path(Path(file))} is recorded; now the meter's file:")
         print(f"  pactmeter validate {short_path(Path(file))} --reference METER.csv ...")
         return 0
     recorded = load(file)
+    against = args.against
     if args.reference:
         recorded = metered(recorded, args.reference, **reference_columns(args))
-    found = validate(recorded, args.against)
-    if args.calibration:
+        against = against or CHANNEL
+    found = validate(recorded, against)
+    print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
+    if args.calibration:  # behind the page: what was measured is not lost with it
         save(Path(args.calibration), found.calibration(args.source))
-    if args.json:
-        print(json.dumps(found.to_dict(), indent=1))
-    else:
-        print(render(found))
-        if args.calibration:
-            print(f"use       pactmeter report RUN.csv --calibration {args.calibration}")
+        say(f"pactmeter: written, for pactmeter report RUN.csv --calibration {args.calibration}")
     return 0 if all(one.agrees is not False for one in found.sources) else 1
 
 
@@ -106,12 +103,17 @@ def _record(args: argparse.Namespace) -> Path:
         )
     if args.reference:
         raise ConfigError("--reference belongs to a run that is there", "name RUN.csv, or --meter")
-    if len(args.load) not in {0, 2} or args.window < _SHORTEST_S or args.settle < 0:
+    if not _SHORTEST_S <= args.window <= _LONGEST_S or not 0 <= args.settle <= _LONGEST_S:
         raise ConfigError(
-            f"two loads and windows of {_SHORTEST_S:g} s or more are needed", "--load A --load B"
+            f"windows of {args.window:g} s, {args.settle:g} s to settle",
+            f"--window takes {_SHORTEST_S:g} to {_LONGEST_S:g} s, the rules ask for 60",
         )
+    if len(args.load) not in {0, 2}:
+        raise ConfigError(f"{len(args.load)} loads are named, two are needed", "--load A --load B")
+    if not args.load and len(os.sched_getaffinity(0)) < 2:
+        raise ConfigError("one CPU cannot be loaded by half", "--load A --load B")
     for words in args.load:
-        if not shlex.split(words) or shutil.which(shlex.split(words)[0]) is None:
+        if not _is_command(words):
             raise ConfigError(f"the load {words!r} is not a command", "name one that is installed")
     config = from_arguments(
         measure_period=min(1.0, args.window / 10),
@@ -120,6 +122,33 @@ def _record(args: argparse.Namespace) -> Path:
         meters=args.meter,
     ).resolved()
     return _measure(config, args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what does not go together, before anything is measured."""
+    if args.calibration and Path(args.calibration).exists():
+        raise ConfigError(f"{args.calibration} exists and is kept", "name another file")
+    if args.file and (args.meter or args.later or args.load or args.gpu):
+        raise ConfigError(
+            "--meter, --later, --load and --gpu are for a run that is to be made",
+            "leave RUN.csv out",
+        )
+    if args.load and args.gpu:
+        raise ConfigError("--load and --gpu exclude each other", "let a --load use the GPUs")
+    if args.later and args.calibration and not args.file:
+        raise ConfigError(
+            "there is no meter yet to calibrate by", "--calibration goes with RUN.csv"
+        )
+    if args.source and not args.calibration:
+        raise ConfigError("--source says whose calibration is written", "add --calibration FILE")
+
+
+def _is_command(text: str) -> bool:
+    try:
+        words = shlex.split(text)
+    except ValueError:  # quotes that do not close
+        return False
+    return bool(words) and shutil.which(words[0]) is not None
 
 
 def _measure(config: RunConfig, args: argparse.Namespace) -> Path:

@@ -157,7 +157,11 @@ def _verdict(summary: dict[str, Any]) -> str:
     if summary["headline"] is None:
         return "verdict   none: no measured energy to judge"
     level = summary["verdict"]["level"]
-    told = [c["text"] for c in summary["verdict"]["checks"] if c["outcome"] != "pass"]
+    told = [
+        c["text"]
+        for c in summary["verdict"]["checks"]
+        if c["outcome"] != "pass" and (c["id"] != "Q13" or summary["verdict"]["level"] == "none")
+    ]
     checks = summary["verdict"]["checks"]
     proof = next((c["text"] for c in checks if c["id"] == "Q13"), "not calibrated")
     text = "no accuracy claimed" if level == "none" else f"{level} class, {proof}"

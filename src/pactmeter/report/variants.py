@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pactmeter.analysis.verdict import two_digits
+
 if TYPE_CHECKING:
     from pactmeter.analysis.stats.compare import SetsCompared, SetSummary
     from pactmeter.analysis.stats.intervals import Estimate
@@ -60,7 +62,7 @@ def _cells(found: SetsCompared, unit: str) -> list[str]:
 
 def _summary(found: SetSummary, unit: str) -> str:
     half = (found.mean.high - found.mean.low) / 2
-    return f"{found.mean.value:.5g} {unit} +/- {half:.2g} (n={found.mean.n[0]})"
+    return f"{found.mean.value:.5g} {unit} +/- {two_digits(half):g} (n={found.mean.n[0]})"
 
 
 def _estimate(found: Estimate, unit: str) -> str:
@@ -88,5 +90,6 @@ def _further(energy: SetsCompared) -> list[str]:
         )
     if energy.permutation is not None:
         lines.append(f"permutation test p = {energy.permutation.p_value:.3g}")
-    said = [energy.difference.note, *energy.left_out]
-    return [*lines, *(f"approximate: {text}" for text in dict.fromkeys(filter(None, said)))]
+    if energy.difference.note:
+        lines.append(f"approximate: {energy.difference.note}")
+    return [*lines, *(f"left out: {text}" for text in energy.left_out)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -98,10 +99,10 @@ def _problems(case: Case, proof: Calibration) -> list[str]:
     host = (manifest.get("host") or {}).get("name")
     if host != proof.host:
         found.append(f"the calibration is of {proof.host}, the run of {host}")
-    raw = next((e for e in case.found if e.channel == proof.source), None)
-    if raw is not None and raw.mean_w is not None and proof.apply(raw.mean_w).extrapolated:
+    mean_w = math.fsum(part.mean_w or 0.0 for part in case.parts)
+    if proof.apply(mean_w).extrapolated:
         found.append(
-            f"extrapolated: {raw.mean_w:.0f} W is outside of {proof.line.from_w:.0f} to"
+            f"extrapolated: {mean_w:.0f} W is outside of {proof.line.from_w:.0f} to"
             f" {proof.line.to_w:.0f} W"
         )
     return found

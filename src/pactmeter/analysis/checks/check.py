@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pactmeter.model.channel import Domain
     from pactmeter.model.energy import Energy
 
+LEAST_IDLE_S = 59.5
+MOST_BUSY_PCT = 5.0
+"""A machine whose processors work more than this part of the time is not idle: our own choice."""
 PASS, WARN, FAIL, NOT_CHECKED = "pass", "warn", "fail", "not checked"
 _SEVERITY = (NOT_CHECKED, PASS, WARN, FAIL)
 
@@ -60,10 +63,17 @@ class Idle:
     Attributes:
         mean_w: Its mean power, in watts.
         duration_s: How long it was measured, in seconds.
+        busy_pct: How busy the processors were, in percent; None: unknown.
     """
 
     mean_w: float
     duration_s: float
+    busy_pct: float | None = None
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it was a minute (EEHPC) of a machine that did nothing."""
+        return self.duration_s >= LEAST_IDLE_S and (self.busy_pct or 0.0) <= MOST_BUSY_PCT
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,16 @@ def timing(case: Case) -> Timing:
     return Timing(
         duration_s=case.run.duration_s,
         uncovered_s=max(part.gap_s for part in parts),
-        readings=min(part.polls for part in parts),
+        readings=min(_readings(case, part) for part in parts),
         longest_gap_s=max(_longest_gap_s(case, part, kinds) for part in parts),
         counts=all(kinds.get(part.channel) is Kind.ENERGY for part in parts),
     )
+
+
+def _readings(case: Case, part: Energy) -> int:
+    """Return how many readings there were: fewer than polls of a meter that is renewed seldom."""
+    update_s = case.run.about(part.channel).get("update_period_s")
+    return part.polls if not update_s else min(part.polls, int(part.covered_s / update_s))
 
 
 def _longest_gap_s(case: Case, part: Energy, kinds: dict[str, Kind]) -> float:
