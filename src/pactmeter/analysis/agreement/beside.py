@@ -94,7 +94,8 @@ def beside(rows: Rows, tdp_w: float | None = None, ram_bytes: int | None = None)
         dc_w=dc_w[known].tolist(),
         row_s=rows.window_s[known].tolist() if supplies else (),
     )
-    whole = meters[:1] or supplies
+    one_each = len(meters) > 1 and len(meters) == len(supplies)
+    whole = (meters if one_each else meters[:1]) or supplies
     names = [each.channel for each in whole]
     return Beside(
         rows.name,

@@ -70,14 +70,27 @@ def compare_sources(
         for channel in rows.faulty
     ]
     lag_s = {} if lag is None or isinstance(lag, str) else dict(lag)
-    table = [shifted(rows, lag_s) for rows in _chosen(found, channels)]
+    known = {source.channel for rows in found for source in rows.sources}
+    refused += [
+        Refused(f"the delay of {name}", "no run has that channel", "sync this machine again")
+        for name in lag_s
+        if name not in known
+    ]
+    plain = _chosen(found, channels)
+    table = [
+        shifted(rows, {name: each_s for name, each_s in lag_s.items() if rows.source(name)})
+        for rows in plain
+    ]
     refused += _of_unknown_domain(table)
     pairs = []
     names, of_pairs = candidates(table, named=bool(channels))
     refused += of_pairs
     for each in names:
         try:
-            pairs.append(compared(table, each, span_s, errors_w, finds_lag=lag == "find"))
+            # two readings of one device, of which the delay of one alone is known, stay as they are
+            of_one = each[1].startswith(f"{each[0]}.") and sum(n in lag_s for n in each) == 1
+            of = plain if of_one else table
+            pairs.append(compared(of, each, span_s, errors_w, finds_lag=lag == "find"))
         except ConfigError:
             raise
         except PactError as error:
@@ -190,10 +203,14 @@ def _wholes(rows: Rows) -> Iterator[tuple[Source, tuple[Source, ...]]]:
     # the second power reading of a GPU is no second GPU
     gpus = [s for s in measured if s.domain is Domain.GPU and not s.is_beside]
     supplies = [s for s in measured if s.domain is Domain.DC and not s.is_beside]
-    for meter in (s for s in measured if s.domain is Domain.AC):
+    meters = [s for s in measured if s.domain is Domain.AC]
+    if meters:
+        wall = meters[0]
+        if len(meters) > 1 and len(meters) == len(supplies):  # one in the lead of each supply
+            wall = together(meters, "wall.*")
         if supplies:
-            yield meter, tuple(supplies)
-        yield meter, (*cpu, *gpus)
+            yield wall, tuple(supplies)
+        yield wall, (*cpu, *gpus)
     if supplies:
         yield together(supplies, "psu*.dc_output"), (*cpu, *gpus)
     for platform in (s for s in measured if s.domain is Domain.PSYS):

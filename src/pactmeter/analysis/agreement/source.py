@@ -112,6 +112,9 @@ def require_same_measurand(reference: Source, source: Source, *, supplies: int =
             f"{names} measure different things ({reference.domain} and {source.domain})",
             _WHAT_IS_LEFT,
         )
+    both_metered = reference.origin is source.origin is Origin.MEASURED
+    if reference.domain is Domain.AC and both_metered and supplies > 1:
+        raise ConfigError(f"{names} are meters of {supplies} supplies", "compare each with its own")
     if reference.device == source.device:
         return
     if reference.domain is Domain.AC and "" in {reference.device, source.device}:
