@@ -244,9 +244,16 @@ def test_a_delay_that_is_known_is_taken_out_of_all_comparisons(tmp_path):
     assert found.lag_s == {"psu.ac_input": 0.5}
     plain = compare_sources([run], span_s=1.0)
     assert found.pairs[0].scores.wmape_pct < 0.5 * plain.pairs[0].scores.wmape_pct
-    for bad in ({"psu.ac_inputs": 0.5}, {"psu.ac_input": math.nan}, "search"):
+    for bad in ({"psu.ac_input": math.nan}, "search"):
         with pytest.raises(ConfigError):
             compare_sources([run], lag=bad)
+
+
+def test_a_delay_of_a_channel_that_no_run_has_is_told_and_changes_nothing(tmp_path):
+    run = delayed(tmp_path, 0.5)
+    found = compare_sources([run], lag={"gpu7": 0.5})
+    assert any(each.what == "the delay of gpu7" for each in found.refused)
+    assert found.pairs == compare_sources([run]).pairs
 
 
 @given(lag_s=st.floats(-3.0, 3.0), seed=st.integers(0, 99))

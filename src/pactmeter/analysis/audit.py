@@ -20,6 +20,7 @@ from pactmeter.analysis.regions import region_rows, regions
 from pactmeter.analysis.summary import footprint_dict, summarize
 from pactmeter.errors import FileError
 from pactmeter.model.channel import Kind
+from pactmeter.model.finite import not_finite
 from pactmeter.session.regions import CALL
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _calls(run: RecordedRun) -> tuple[int | None, float | None]:
     for start_s, end_s in spans:
         open_s += max(0.0, end_s - max(start_s, reached_s))
         reached_s = max(reached_s, end_s)
-    return len(spans), round(open_s, 6)
+    # a time that is none spreads into the sum
+    return len(spans), round(open_s, 6) if math.isfinite(open_s) else None
 
 
 def _energy(run: RecordedRun, channel: Channel) -> Item:
@@ -153,6 +155,7 @@ def _counters(run: RecordedRun) -> Iterator[Item]:
                     cell = row.get(name)
                     if cell:
                         sums[name] = (sums[name] or 0.0) + float(cell)
+        sums = {n: v if v is None or math.isfinite(v) else None for n, v in sums.items()}
     except (OSError, ValueError, csv.Error):
         sums = dict.fromkeys(counted)
     for name in counted:
@@ -254,6 +257,8 @@ def read_report(path: Path) -> dict[str, Any]:
         raise FileError(
             f"{path} is not a report of PACT", "save one: pactmeter report FILE --json > FILE.json"
         )
+    if (name := not_finite(data)) is not None:
+        raise FileError(f"{path}: {name} is no number", "save the report again")
     if data["schema"] != SCHEMA:
         raise FileError(f"{path} has schema {data['schema']!r}, not {SCHEMA}", "upgrade pactmeter")
     return data

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.analysis.checks.about import disorder
 from pactmeter.analysis.checks.check import MOST_BUSY_PCT, Idle
 from pactmeter.analysis.combined import difference
 from pactmeter.analysis.energy import energies, total
@@ -89,10 +90,21 @@ def baseline(run: RecordedRun) -> Baseline:
         raise FileError(
             f"{run.files.power} is a run, but no baseline", "pactmeter baseline -o idle.csv"
         )
-    idle = {e.channel: e for e in energies(run) if e.covered_s > 0}
+    every = energies(run)
+    if wrong := disorder(run, [energy.channel for energy in every]):
+        raise FileError(
+            f"the baseline {run.files.power} has {wrong} rows out of order", "use the original file"
+        )
+    idle = {e.channel: e for e in every if e.covered_s > 0}
     if not idle or run.status == "running":
         why = "is still being written" if run.status == "running" else "holds no power"
         raise FileError(f"the baseline {run.files.power} {why}", "pactmeter baseline -o idle.csv")
+    taken_s = run.started_s
+    if taken_s is None:
+        raise FileError(
+            f"the baseline {run.files.power} does not tell when it was taken",
+            "pactmeter baseline -o idle.csv",
+        )
     busy_pct = about.get("busy_pct")
     notes = []
     if run.duration_s < LEAST_S - 0.5:
@@ -103,7 +115,7 @@ def baseline(run: RecordedRun) -> Baseline:
         notes.append(f"the machine was not idle: its processors worked {busy_pct:.0f} %")
     return Baseline(
         file=str(run.files.power),
-        taken_s=float(run.manifest["clock"]["start"]["utc_s"]),
+        taken_s=taken_s,
         duration_s=run.duration_s,
         busy_pct=busy_pct,
         gpu_context=str(about.get("gpu_context", "unknown")),
@@ -137,11 +149,15 @@ def fitting(run: RecordedRun, found: Baseline, of: RecordedRun) -> tuple[str, ..
             f"the baseline {found.file} and the run do not both stem from real devices",
             "take a baseline with the devices of the run",
         )
-    apart_s = found.taken_s - float(run.manifest["clock"]["start"]["utc_s"])
-    when = "after" if apart_s > 0 else "before"
-    notes = [f"taken {_span(abs(apart_s))} {when} the run"]
-    if abs(apart_s) > OLD_S:
-        notes.append("it is old: idle power changes with updates and with what is plugged in")
+    notes = []
+    if run.started_s is None:
+        notes.append("when the run was made is not known, so neither is how old it is")
+    else:
+        apart_s = found.taken_s - run.started_s
+        when = "after" if apart_s > 0 else "before"
+        notes.append(f"taken {_span(abs(apart_s))} {when} the run")
+        if abs(apart_s) > OLD_S:
+            notes.append("it is old: idle power changes with updates and with what is plugged in")
     if host.get("boot_id") != other.get("boot_id"):
         notes.append("the machine was started anew in between")
     if host.get("kernel") != other.get("kernel"):

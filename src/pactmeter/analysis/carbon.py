@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 COUNTRIES = "carbon_intensity_by_country.csv"
 REGIONS = "carbon_intensity_regions.csv"
+_MOST_PUE = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,9 @@ def footprint(
     200.0
 
     Raises:
-        ConfigError: The PUE is below 1.
+        ConfigError: The PUE is below 1, or more than there is.
     """
-    if not pue >= 1.0:
+    if not 1.0 <= pue < _MOST_PUE:
         raise ConfigError(
             f"a PUE of {pue:g} is not possible", "use 1.0 (the machine alone) or more"
         )

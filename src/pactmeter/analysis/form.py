@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.model.channel import Channel
+from pactmeter.model.finite import not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _MOST = 1e18
 """No number of a run is larger, in whatever unit."""
+_LATEST_S = 1e11
+"""No clock of a run shows more seconds (of UTC: the year 5138)."""
 _CLOCKS = {"monotonic_s": float, "utc_s": float}
 _CHANNEL = {
     "name": str,
@@ -45,9 +48,15 @@ _FORM: dict[str, Any] = {
     "gaps": [_GAP],
     "notes": [str],
     "problems": [str],
-    "running_shares": {},
     "sampler": {"cpu_s": float, "rows": float, "late_rows": float},
     "used": {},
+}
+_FORM_OR_NULL: dict[str, Any] = {
+    "reason": str,
+    "marks": str,
+    "zero_monotonic_s": float,
+    "running_shares": {},
+    "baseline": {"busy_pct": float, "gpu_context": str},
 }
 _WHOLE = (
     {"energy_j", "tau_s"},
@@ -71,6 +80,15 @@ def _flaws(manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[str]:
     for key in _FORM.keys() & manifest.keys():
         for name in _misfits(manifest[key], _FORM[key], key):
             yield f"{name} is not of its kind"
+    for key in _FORM_OR_NULL.keys() & manifest.keys():
+        for name in _misfits({key: manifest[key]}, {key: _FORM_OR_NULL[key]}, ""):
+            yield f"{name.removeprefix('.')} is not of its kind"
+    shares = manifest.get("running_shares") or {}
+    for name in _misfits(shares, dict.fromkeys(shares, float), "running_shares"):
+        yield f"{name} is not of its kind"
+    if (where := not_finite(manifest)) is not None:
+        yield f"{where} is no number"
+    yield from _clock_flaws(manifest)
     for event in manifest.get("events", []):
         if not _EVENT.keys() <= event.keys() or event["column"] is None:
             yield "an event is not described whole"
@@ -78,6 +96,16 @@ def _flaws(manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[str]:
         if not _GAP.keys() <= gap.keys() or None in (gap["channels"], gap["start_s"]):
             yield "a gap is not described whole"
     yield from _channel_flaws(manifest, columns)
+
+
+def _clock_flaws(manifest: dict[str, Any]) -> Iterator[str]:
+    clock = manifest.get("clock") or {}
+    for which in ("start", "end"):
+        for key, value in (clock.get(which) or {}).items():
+            if key in _CLOCKS and not 0 <= value < _LATEST_S:
+                yield f"clock.{which}.{key} is no time"
+    if abs(manifest.get("zero_monotonic_s") or 0.0) > _LATEST_S:
+        yield "zero_monotonic_s is no time"
 
 
 def _channel_flaws(manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[str]:

@@ -66,5 +66,5 @@ def metered(run: RecordedRun, file: str, **columns: Any) -> RecordedRun:
     )
     about = {**channel.to_dict(), "poll_period_s": found.span_s}
     mine = dict(zip(channel.columns, (watts, totals, readings), strict=True))
-    manifest = {**run.manifest, "channels": [*run.manifest["channels"], about]}
+    manifest = {**run.manifest, "channels": [*run.manifest.get("channels", []), about]}
     return replace(run, manifest=manifest, columns={**run.columns, **mine})

@@ -214,7 +214,10 @@ class _TimeLine:
 
     def _utc(self, run_s: float) -> str:
         utc_s = self._start[1] + (run_s + self._zero_s - self._start[0]) / self._rate
-        return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        try:
+            return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        except (OSError, OverflowError, ValueError):  # no calendar goes so far
+            return f"{utc_s:.3g} s"
 
 
 def _in_order(path: Path, rows: Iterable[Row]) -> Iterator[Row]:

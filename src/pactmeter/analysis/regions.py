@@ -138,7 +138,14 @@ def _marked(run: RecordedRun, each: str | None) -> list[_Named]:
             key = (name, index if each is not None else "")
             if key not in found:
                 found[key] = _Named(name, int(index) if each is not None and index else None)
-            found[key].spans.append((float(start), float(end)))
+            found[key].spans.append(_span(start, end))
     except (FileError, ValueError):  # no regions were recorded, or another wrote the file
         return []
     return sorted(found.values(), key=lambda named: min(named.spans))
+
+
+def _span(start: str, end: str) -> Span:
+    start_s, end_s = float(start), float(end)
+    if not -math.inf < start_s <= end_s < math.inf:
+        raise ValueError(f"a region from {start} to {end}")
+    return start_s, end_s

@@ -60,6 +60,12 @@ class RecordedRun:
         """Time measured: all windows together, in seconds."""
         return math.fsum(self.windows_s)
 
+    @property
+    def started_s(self) -> float | None:
+        """When it began, in seconds since 1970 (UTC); None where no call was measured."""
+        start = (self.manifest.get("clock") or {}).get("start")
+        return None if start is None else float(start["utc_s"])
+
     def about(self, channel: str) -> dict[str, Any]:
         """Return what the manifest says of a channel."""
         found: dict[str, Any] = next(
@@ -77,10 +83,13 @@ def load(path: str | Path) -> RecordedRun:
         FileError: There is no such run, or its files cannot be read.
     """
     files = RunFiles(_power_file(Path(path).absolute()))
-    if not files.power.exists():
+    if not _is_file(files.power):
         raise FileError(f"there is no run {files.power}", "name a file that PACT has written")
     manifest = _settled_manifest(files)
     header, rows = read_table(files.power)
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise FileError(f"{files.power} has the column {twice!r} twice", "use the original file")
     columns: dict[str, list[float | None]] = {name: [] for name in header}
     for row in rows:
         for name, cell in zip(header, row, strict=True):
@@ -92,6 +101,13 @@ def load(path: str | Path) -> RecordedRun:
         raise FileError(f"{files.manifest} does not describe {files.power.name}: {wrong}")
     status, reason = _status(files, manifest)
     return RecordedRun(files, manifest, status, reason, columns)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # as of a name that is too long
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _power_file(path: Path) -> Path:

@@ -34,6 +34,8 @@ LEAST_ROWS = 2
 LEAST_BINS = 10
 LEAST_MEASURED = 0.99
 _ROWS_AT_ONCE = 1024
+_ROUNDED_S = 2e-6
+"""Times are written to six places."""
 _LENGTH = itemgetter(1)
 Span = tuple[float, float]
 
@@ -179,22 +181,24 @@ class CountsOver:
     """
 
     def __init__(self, run: RecordedRun, edges_s: Iterable[float]) -> None:
-        """Read the table; raises nothing where there is none."""
+        """Read the table; of one that is not there or damaged nothing is counted."""
         self._names = [event["column"] for event in run.manifest.get("events", [])]
         self._edges_s = sorted(set(edges_s))
         self._place = {edge_s: k for k, edge_s in enumerate(self._edges_s)}
         self._at: dict[str, list[tuple[float, float]]] = {}
         self._least_s = math.inf
         counted = [e["column"] for e in run.manifest.get("events", []) if e["status"] == "ok"]
+        lengths_s = []
         try:
             header, rows = read_table(run.files.counters)
-        except FileError:
+            if header[:2] != ["start_s", "dt_s"]:
+                return
+            columns = {name: header.index(name) for name in counted if name in header}
+            sums = _Sums(list(columns.values()), self._edges_s)
+            while chunk := list(islice(rows, _ROWS_AT_ONCE)):
+                lengths_s.append(sums.add(chunk))
+        except (FileError, ValueError):
             return
-        columns = {name: header.index(name) for name in counted if name in header}
-        lengths_s = []
-        sums = _Sums(list(columns.values()), self._edges_s)
-        while chunk := list(islice(rows, _ROWS_AT_ONCE)):
-            lengths_s.append(sums.add(chunk))
         if lengths_s:
             self._least_s = LEAST_BINS * median(lengths_s)
             self._at = dict(zip(columns, sums.at_edges(), strict=True))
@@ -223,15 +227,32 @@ class _Sums:
         self._known_s = [0.0] * len(columns)
         self._found: list[list[tuple[float, float]]] = [[] for _ in columns]
         self._next = 0
+        self._reached_s = -math.inf
 
     def add(self, rows: list[list[str]]) -> float:
-        """Take rows in order of time; return the mean length of their bins in seconds."""
+        """Take rows in order of time; return the mean length of their bins in seconds.
+
+        Raises:
+            ValueError: They overlap, or a cell is no time or no count.
+        """
         lengths_s = list(map(float, map(_LENGTH, rows)))
         all_s = sum(lengths_s)
-        end_s = float(rows[-1][0]) + lengths_s[-1]
+        start_s, end_s = float(rows[0][0]), float(rows[-1][0]) + lengths_s[-1]
+        rounded_s = _ROUNDED_S * (len(rows) + 1)
+        if (
+            not all_s - rounded_s <= end_s - start_s < math.inf
+            or min(lengths_s) < 0
+            or start_s < self._reached_s - rounded_s
+        ):
+            raise ValueError("bins overlap")
+        self._reached_s = start_s
         if self._next < len(self._edges_s) and self._edges_s[self._next] <= end_s:
             for row, length_s in zip(rows, lengths_s, strict=True):
-                self._pass_edges(float(row[0]), length_s, row)
+                bin_s = float(row[0])
+                if not bin_s >= self._reached_s - _ROUNDED_S:
+                    raise ValueError("bins overlap")
+                self._reached_s = bin_s + length_s
+                self._pass_edges(bin_s, length_s, row)
                 self._add_row(row, length_s)
         else:
             for k, cell in enumerate(map(itemgetter, self._columns)):
@@ -243,6 +264,9 @@ class _Sums:
                     known = [(float(text), length_s) for text, length_s in pairs if text]
                     self._amounts[k] += sum(amount for amount, _ in known)
                     self._known_s[k] += sum(length_s for _, length_s in known)
+        self._reached_s = end_s
+        if not all(map(math.isfinite, self._amounts)):
+            raise ValueError("a count is no number")
         return all_s / len(rows)
 
     def _pass_edges(self, start_s: float, length_s: float, row: list[str]) -> None:

@@ -118,7 +118,8 @@ def _counters(run: RecordedRun) -> dict[str, Any]:
     result = {}
     for event in run.manifest.get("events", []):
         values = [v for v in run.columns.get(event["column"], []) if v is not None]
-        counted = event["status"] == "ok" and bool(values)
+        # a count below zero was not written by PACT
+        counted = event["status"] == "ok" and bool(values) and min(values) >= 0
         result[event["column"]] = {
             "total": int(sum(values)) if counted else None,
             "scope": event["scope"],

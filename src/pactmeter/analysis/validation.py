@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pactmeter.analysis.calibration.linear import calibrate
+from pactmeter.analysis.checks.about import disorder
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline, headline_parts, sum_name
 from pactmeter.analysis.regions import regions
@@ -190,6 +191,11 @@ def validate(run: RecordedRun, meter: str | None = None) -> Validation:
         PactError: There are too few windows or loads (says how many are needed).
     """
     reference = _meter(run, meter)
+    wrong = disorder(run, [reference.name])
+    if wrong:
+        raise PactError(f"{run.files.power} has {wrong} rows out of order", "use the original file")
+    if run.started_s is None:
+        raise PactError(f"{run.files.power} does not tell when it began", "measure again")
     windows = {name: regions(run, each=name) for name in _names(run)}
     windows = {name: found for name, found in windows.items() if found}
     _require(windows)
@@ -205,7 +211,6 @@ def validate(run: RecordedRun, meter: str | None = None) -> Validation:
                 "measure again, with the meter in reach all the time and windows long enough",
             )
     sources, left_out = judge(run, windows, meter_w, meter=reference.name)
-    start = run.manifest["clock"]["start"]
     lengths_s = [one["duration_s"] for found in windows.values() for one in found]
     accuracy_pct = reference.accuracy_pct
     if accuracy_pct is None:
@@ -218,7 +223,7 @@ def validate(run: RecordedRun, meter: str | None = None) -> Validation:
         str(run.files.power),
         str((run.manifest.get("host") or {}).get("name") or "this machine"),
         reference.synthetic,
-        datetime.fromtimestamp(float(start["utc_s"]), UTC).date(),
+        datetime.fromtimestamp(run.started_s, UTC).date(),
         reference.name,
         reference.description,
         accuracy_pct,

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.analysis.checks.about import disorder
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline
 from pactmeter.analysis.stats.compare import compare_many
@@ -118,8 +119,11 @@ def compare_runs(
     if len(set(files)) < len(files):
         raise ConfigError("a run is named twice", "name each run once")
     found = {name: [_energy(run, channel) for run in runs] for name, runs in sets.items()}
-    _require_alike([energy for each in found.values() for energy in each])
+    measured = [energy for each in found.values() for energy in each]
+    _require_alike(measured)
     hosts = sorted({str((run.manifest.get("host") or {}).get("name") or "") for run in everything})
+    labels = sorted({energy.label for energy in measured})
+    same = len(hosts) == len(labels) == 1 and bool(hosts[0])
     compared: dict[str, dict[str, SetsCompared]] = {name: {} for name in variants}
     for figure, value_of in FIGURES.items():
         values = {name: [value_of(energy) for energy in each] for name, each in found.items()}
@@ -133,8 +137,6 @@ def compare_runs(
         for name, result in results.items():
             compared[name][figure] = result
     first = found["A"][0]
-    labels = {energy.label for each in found.values() for energy in each}
-    is_same = len(hosts) == 1 and len(labels) == 1
     return Variants(
         first.channel,
         first.label,
@@ -147,11 +149,11 @@ def compare_runs(
                 name,
                 tuple(str(run.files.power) for run in runs),
                 compared[name],
-                _sensor_pct(found["A"], found[name], same=is_same),
+                _sensor_pct(found["A"], found[name], same=same),
             )
             for name, runs in variants.items()
         ),
-        tuple(_notes(everything, hosts, is_same=is_same)),
+        tuple(_notes(everything, hosts, labels)),
     )
 
 
@@ -163,6 +165,12 @@ def _energy(run: RecordedRun, channel: str | None) -> Energy:
         PactError: It was not measured, or not enough of it.
     """
     each = energies(run)
+    wrong = disorder(run, [energy.channel for energy in each])
+    if wrong:
+        raise PactError(
+            f"{run.files.power}: {wrong} rows are out of order, twice there or take energy back",
+            "leave the run out, or use its original file",
+        )
     if channel is None:
         found = headline(each)
         if found is None:
@@ -210,11 +218,14 @@ def _sensor_pct(base: Sequence[Energy], new: Sequence[Energy], *, same: bool) ->
     return 100 * math.hypot(*shares)
 
 
-def _notes(runs: Sequence[RecordedRun], hosts: Sequence[str], *, is_same: bool) -> list[str]:
+def _notes(runs: Sequence[RecordedRun], hosts: Sequence[str], labels: Sequence[str]) -> list[str]:
     notes = []
-    if not is_same:
-        what = "machines" if len(hosts) > 1 else "sensors"
-        notes.append(f"the runs are of several {what}: the sensors' own errors do not cancel")
+    if len(hosts) > 1:
+        notes.append("the runs are of several machines: their sensors' own errors do not cancel")
+    elif len(labels) > 1:
+        notes.append(f"the runs have several sensors: {'; '.join(labels)}")
+    elif not hosts[0]:
+        notes.append("what machines the runs are of is not known: nor whether errors cancel")
     else:
         notes.append("the same sensors measured all: what they are wrong by cancels in the ratio")
     scopes = {

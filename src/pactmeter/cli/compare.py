@@ -27,6 +27,9 @@ NAME = "compare"
 HELP = "compare sources within runs, or sets of runs"
 _MOST_GB = 1e6
 
+_MOST = 1e6
+"""No machine has so many watts, or GB of memory."""
+
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -77,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _only(args: argparse.Namespace, names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if getattr(args, name)), None)
+    given = {name: getattr(args, name) for name in names}
+    # a 0 was given too
+    return next((n for n, v in given.items() if v or (v == 0 and v is not False)), None)
 
 
 def _sources(args: argparse.Namespace) -> int:
@@ -86,6 +91,9 @@ def _sources(args: argparse.Namespace) -> int:
     from pactmeter.analysis.sync.channels import read_delays
     from pactmeter.report.agreement import render
 
+    for name, value in (("tdp", args.tdp), ("ram", args.ram)):
+        if value is not None and not 0 < value < _MOST:
+            raise ConfigError(f"--{name} {value:g} is not possible", "leave it out, or state it")
     lag: dict[str, float] | str | None = args.lag
     if lag is not None and lag != "find":
         lag = read_delays(args.lag)

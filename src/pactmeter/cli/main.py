@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -68,6 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wanted in {name, None}:
             module.prepare(sub)
     args = parser.parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold what no encoding has
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _command(args.command).run(args)
         if sys.stdout is not None:  # it may have been closed
@@ -77,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:  # `pactmeter ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # what the command did not expect of a file or the disk
+        say(f"pactmeter: {error}")
         return 1
     except KeyboardInterrupt:
         return 130

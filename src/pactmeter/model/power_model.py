@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.errors import FileError
+from pactmeter.model.finite import not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,8 +156,12 @@ def read_model(path: Path) -> tuple[Formula, dict[str, Any]]:
         if not all(0 <= width < math.inf for width in widths) or widths[0] == 0:
             raise ValueError("a window or an interval is no length")
         wrong = [key for key, kind in _KINDS.items() if not isinstance(data[key], kind)]
+        if not wrong and not all(isinstance(meter, str) for meter in data["meters"]):
+            wrong = ["meters"]
         if wrong:
             raise ValueError(f"{wrong[0]} is {data[wrong[0]]!r}")
+        if (name := not_finite(data)) is not None:
+            raise ValueError(f"{name} is no number")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(f"the model {path} is damaged: {error}", "fit it again") from error
     return formula, data

@@ -60,7 +60,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FileError(f"no manifest {path}", "give the run's power file, as PACT.csv") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"cannot read the manifest {path}: {error}") from error
     if not isinstance(data, dict) or not _is_whole(data):
         raise FileError(f"{path} is not a manifest of PACT")

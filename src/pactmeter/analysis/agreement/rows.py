@@ -208,7 +208,7 @@ def shifted_w(rows: Rows, power_w: Array, lag_s: float) -> Array:
         return found
 
     covered_s, energy_j = between(time_s), between(joules)
-    enough = covered_s >= _MEASURED * rows.window_s
+    enough = (covered_s > 0) & (covered_s >= _MEASURED * rows.window_s)
     return np.divide(energy_j, covered_s, out=np.full_like(covered_s, np.nan), where=enough)
 
 

@@ -86,11 +86,10 @@ def calibration(case: Case) -> Check:
 def _problems(case: Case, proof: Calibration) -> list[str]:
     manifest = case.run.manifest
     found = []
-    started = ((manifest.get("clock") or {}).get("start") or {}).get("utc_s")
-    if started is None:
+    if case.run.started_s is None:
         found.append("when the run was is not recorded")
     else:
-        day = datetime.fromtimestamp(float(started), tz=UTC).date()
+        day = datetime.fromtimestamp(case.run.started_s, tz=UTC).date()
         if not proof.made <= day <= proof.expires:
             found.append(
                 f"the run of {day} is out of date: the calibration holds from {proof.made} to"

@@ -61,6 +61,8 @@ _SEED = 0
 def is_original(path: str | Path) -> bool:
     """Return whether a file has the twelve columns of the original PACT."""
     try:
+        if not Path(path).is_file():  # what a device holds may have no end
+            return False
         with Path(path).open(encoding="utf-8", newline="") as file:
             header = next(csv.reader(file), [])
     except (OSError, UnicodeDecodeError, csv.Error):

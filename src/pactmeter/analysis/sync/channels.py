@@ -130,7 +130,7 @@ def read_delays(path: str | Path) -> dict[str, float]:
     except OSError as error:
         fix = f"pactmeter sync --json > {path}"
         raise FileError(f"cannot read {path}: {error.strerror}", fix) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise FileError(
             f"{path} is not what `pactmeter sync --json` writes",
             f"pactmeter sync --json > {path}",
