@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import os
 import tempfile
 import time
@@ -24,25 +26,41 @@ from pactmeter.sensors import nvml as gpu_sensor
 from pactmeter.sensors import psu_scan, rapl
 from pactmeter.sensors.base import Request
 from pactmeter.sensors.psu_device import PsuDevice
+from support.faulty_usb import FaultyHidapi
 from unit.psu_fakes import Machine as Transport
 
 FIRMWARE = {Protocol.CORSAIR: CorsairFirmware, Protocol.NZXT: NzxtFirmware}
 RAPL_READ_S = 5e-5
 """How long reading one counter of the processor takes."""
+_PORTS = 8
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where the files of a machine are made: hundreds of times, and for nobody to keep."""
 
 
 class Told:
-    """A device of which something learns just before each reading."""
+    """A device of which something learns just before it is opened and before each reading."""
 
     def __init__(self, device, before):
         self._device = device
         self._before = before
         self.name, self.channels = device.name, device.channels
-        self.open, self.close = device.open, device.close
+        self.close = device.close
+
+    def open(self):
+        self._before()
+        self._device.open()
 
     def read(self):
         self._before()
         return self._device.read()
+
+
+@functools.cache
+def own_gpus():
+    """Let the library of this process look at a file of its own, whoever else has been started."""
+    folder = tempfile.TemporaryDirectory(dir=MEMORY)
+    os.environ[nvml.ENVIRONMENT] = f"{folder.name}/gpus"
+    return folder  # it goes with the process
 
 
 def gpu_environment(folder, number=0):
@@ -86,6 +104,9 @@ class Bench:
         self.faults = FaultBoard(self.clock)
         for order in orders:
             self.faults.add(order)
+        self.transport.hidapi = FaultyHidapi(self.clock, self.faults)
+        patch.setattr("liquidctl.driver.usb.hid", self.transport.hidapi)
+        self._plugs = {}
         self.psus = self._open_psus()
         self.zones = []
         self.rapl = self._open_rapl(topology, folder / "cpuinfo") if topology else []
@@ -97,16 +118,35 @@ class Bench:
     def _open_psus(self):
         for number, supply in enumerate(self.machine.supplies):
             firmware = FIRMWARE[supply.model.protocol](supply, self.faults, self.clock)
-            ids = supply.model.vid, supply.model.pid
-            port = f"usb-{number}/input0"
-            self.transport.plug(ids, firmware, number=number, serial=supply.serial, port=port)
+            self._plugs[number] = supply, firmware
+            self._plug(number)
         opened = []
         for number, found in enumerate(psu_scan.scan()):
             prefix = f"psu{number or ''}"
-            opened.append(PsuDevice(found, prefix, clock=self.clock, sleep=self.clock.sleep))
+            device = PsuDevice(found, prefix, clock=self.clock, sleep=self.clock.sleep)
+            opened.append(Told(device, self._replug))
             opened[-1].open()
         assert len(opened) == len(self.machine.supplies)
         return opened
+
+    def _plug(self, number):
+        """Plug a supply in under a number that none had before; it stays in its port."""
+        supply, firmware = self._plugs[number]
+        ids, port = (supply.model.vid, supply.model.pid), f"usb-{number % _PORTS}/input0"
+        self.transport.plug(ids, firmware, number=number, serial=supply.serial, port=port)
+
+    def _replug(self):
+        """Unplug and plug in, as the faults that hold now want it."""
+        for number, (supply, firmware) in list(self._plugs.items()):
+            is_in = f"{self.transport.dev}/hidraw{number}" in self.transport.hidapi.plugged
+            is_out = self.faults.active(supply.name, "unplug") is not None
+            if is_in and is_out:
+                self.transport.unplug(number)
+            elif not is_in and not is_out:
+                firmware.reset()
+                del self._plugs[number]
+                self._plugs[number + _PORTS] = supply, firmware
+                self._plug(number + _PORTS)
 
     def _open_rapl(self, spec, processors):
         """Write the zones out as files, which are brought up to date before every reading."""
@@ -121,6 +161,7 @@ class Bench:
         processors.write_text(cpuinfo.text(found.vendor, 8, found.sockets))
         base = root / "class/powercap"
         self._files = [os.open(base / z.spec.path / "energy_uj", os.O_WRONLY) for z in self.zones]
+        self._folders = [(base / z.spec.path).resolve() for z in self.zones]
         devices = rapl.discover(Request(), cpuinfo=processors, clock=self.clock).devices
         for device in devices:
             self._count()
@@ -128,7 +169,15 @@ class Bench:
         return [Told(device, self._count) for device in devices]
 
     def _count(self):
-        for zone, file in zip(self.zones, self._files, strict=True):
+        for zone, file, folder in zip(self.zones, self._files, self._folders, strict=True):
+            away = folder.with_name(f"{folder.name} away")
+            if zone.ordered("vanish"):
+                if folder.exists():
+                    folder.rename(away)
+                os.pwrite(file, f"{os.strerror(errno.ENODEV):<20}\n".encode(), 0)
+                continue
+            if away.exists():
+                away.rename(folder)
             try:
                 shown = zone.energy_uj() if zone.spec.control == "intel-rapl" else "not to be read"
             except OSError as error:  # a plain file has no errors of its own
@@ -147,7 +196,7 @@ class Bench:
 @contextlib.contextmanager
 def benched(machine, **options):
     """Give the devices of a machine; see `Bench`."""
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         bench = Bench(machine, Path(folder), patch, **options)
         try:
             yield bench

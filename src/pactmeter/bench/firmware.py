@@ -5,6 +5,7 @@ A request is executed even where its reply is lost or spoilt: the fault is that 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import re
@@ -229,6 +230,11 @@ def latencies_s(points: Sequence[tuple[float, float]], seed: str) -> Iterator[fl
             of the replies comes; straight between them.
         seed: What the order depends on.
     """
+    return itertools.cycle(_draws_s(tuple(points), seed))
+
+
+@functools.cache  # a test makes hundreds of supplies
+def _draws_s(points: tuple[tuple[float, float], ...], seed: str) -> tuple[float, ...]:
     draws = []
     for index in range(_DRAWS):
         share = (index + 0.5) / _DRAWS
@@ -237,7 +243,7 @@ def latencies_s(points: Sequence[tuple[float, float]], seed: str) -> Iterator[fl
                 draws.append(low_s + (high_s - low_s) * (share - low) / (high - low))
                 break
     random.Random(seed).shuffle(draws)  # noqa: S311
-    return itertools.cycle(draws)
+    return tuple(draws)
 
 
 def _argument(fault: Fault, default: float) -> float:
