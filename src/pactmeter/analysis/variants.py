@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pactmeter.model.energy import Energy
 
 SCHEMA = 1
+_LEAST_RUNS, _WANTED_RUNS = 2, 5
 LEAST_COVERAGE = 0.95
 """A run of which less is covered has no energy that could be compared: gaps add nothing."""
 FIGURES: dict[str, Callable[[Energy], float]] = {
@@ -115,6 +116,13 @@ def compare_runs(
     """
     sets = {"A": base, **variants}
     everything = [run for runs in sets.values() for run in runs]
+    for name, runs in sets.items():
+        if len(runs) < _LEAST_RUNS:
+            raise PactError(
+                f"set {name} has {len(runs)} run, at least {_LEAST_RUNS} are needed, {_WANTED_RUNS}"
+                " or more are wanted",
+                "repeat the run",
+            )
     files = [run.files.power for run in everything]
     if len(set(files)) < len(files):
         raise ConfigError("a run is named twice", "name each run once")

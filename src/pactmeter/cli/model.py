@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import source
+from pactmeter.analysis.verdict import two_digits
 from pactmeter.errors import FileError, PactError
 from pactmeter.model.power_model import read_model, write_model
 
@@ -169,7 +170,7 @@ def _model_lines(data: dict[str, Any], path: str) -> Iterator[str]:
         yield from _validation_lines(by, data["validation"])
     width = _figure(data["interval"]["window_w"])
     wider = ", the wider of the two" if data["validation"]["family"] is not None else ""
-    yield f"\ninterval  +-{width} W a window (95 %){wider}"
+    yield f"\ninterval  +/- {width} W a window (95 %){wider}"
     for note in data["notes"]:
         yield f"note      {note}"
 
@@ -187,12 +188,12 @@ def _validation_lines(by: str, validation: dict[str, Any]) -> Iterator[str]:
         yield f"{'better' if errors['is_beaten'] else 'NOT better'} than {name}"
     interval = judged["interval"]
     yield (
-        f"95 % interval: +-{_figure(interval['window_w'])} W a window, covers"
+        f"95 % interval: +/- {_figure(interval['window_w'])} W a window, covers"
         f" {_figure(interval['coverage_pct'])} %"
     )
     for name, found in judged["slopes_w_per_k"].items():
         slope, half = _figure(found["slope"]), _figure(found["half_width"])
-        yield f"error over {name}: {slope} +- {half} W/K (95 %)"
+        yield f"error over {name}: {slope} +/- {half} W/K (95 %)"
 
 
 def _figure(value: float | None) -> str:
@@ -228,11 +229,12 @@ def _prediction_lines(told: dict[str, Any]) -> Iterator[str]:
     mark = f" [{energy['synthetic']}]" if energy["synthetic"] else ""
     if not told["beats_baselines"]:
         yield f"warning   the model is {told['verdict']}"
+    u = f"{two_digits(energy['u_j']):g} J"
     yield (
-        f"{energy['channel']}  modelled{mark}: {energy['energy_j']:.6g} J +- {energy['u_j']:.2g} J"
+        f"{energy['channel']}  modelled{mark}: {energy['energy_j']:.6g} J +/- {u}"
         f" (k=2), mean {energy['mean_w']:.4g} W, {100 * energy['coverage']:.3g} % covered"
     )
-    yield f"          a window: +-{_figure(told['interval_w'])} W (95 %)"
+    yield f"          a window: +/- {_figure(told['interval_w'])} W (95 %)"
     for name, share in told["outside"].items():
         often = f"{100 * share:.0f} % of windows"
         yield f"warning   {name} is outside what the model has seen in {often}"

@@ -38,7 +38,10 @@ def render(found: Agreement) -> str:
         lines += _beside(beside)
     if found.refused:
         lines += ["", "NOT COMPARED"]
-        lines += [f"  {each.what}: {each.why}" for each in found.refused]
+        for each in found.refused:
+            fix = f" ({each.fix})" if each.fix else ""
+            why = each.why.removeprefix(f"{each.what} ").removeprefix(f"{each.what}: ")
+            lines.append(f"  {each.what}: {why}{fix}")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.verdict import two_digits
+from pactmeter.report.quality import aligned
 
 if TYPE_CHECKING:
     from pactmeter.analysis.baseline import Baseline
@@ -29,13 +30,14 @@ def render(found: Baseline) -> str:
 
 def render_net(told: dict[str, Any]) -> str:
     """Return the lines of ``report --baseline``: energy above idle, channel by channel."""
-    lines = []
-    for number, net in enumerate(told["net"]):
+    rows = []
+    for net in told["net"]:
         u = "unknown" if net["u_j"] is None else f"{two_digits(net['u_j']):g} J (k=2)"
-        lines.append(
-            f"{'' if number else 'above idle':<12}{net['channel']}  {net['energy_j']:.1f} J +/-"
-            f" {u}, idle {net['idle_w']:.2f} W +/- {two_digits(net['u_idle_w']):g} W"
-        )
+        idle = f"idle {net['idle_w']:.2f} W +/- {two_digits(net['u_idle_w']):g} W"
+        rows.append((net["channel"], f"{net['energy_j']:.1f} J +/- {u}", idle))
+    lines = [
+        f"{'' if number else 'above idle':<12}{line}" for number, line in enumerate(aligned(rows))
+    ]
     if not lines:
         lines.append("above idle  none: the baseline and the run share no channel")
     return "\n".join([*lines, *(f"baseline  {text}" for text in told["notes"])])

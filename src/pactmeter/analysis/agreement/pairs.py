@@ -80,7 +80,7 @@ class Pairs:
             raise PactError(
                 f"{runs} run{'s' * (runs > 1)} of {fewest} windows say nothing of how sure it is",
                 f"{ENOUGH_RUNS} runs are needed, or {2 * each} windows of each run:"
-                " compare shorter windows, or longer runs",
+                " shorter spans (--span), or longer runs",
             )
         return Pairs(
             tuple(part for run in self.reference_w for part in np.array_split(run, each)),
