@@ -194,21 +194,6 @@ def test_a_calibration_is_kept_and_read_back_as_it_was(tmp_path):
         save(tmp_path / "c.json", kept)
 
 
-def test_it_is_for_its_own_host_source_and_year():
-    kept = calibration()
-    for_it = {"host": "lab7", "source": "psu.dc_output", "day": MADE + timedelta(days=30)}
-
-    kept.check(**for_it)
-    for wrong, message in (
-        ({"host": "lab8"}, "is of host 'lab7', the run of 'lab8'"),
-        ({"source": "gpu0"}, "is of 'psu.dc_output', not of 'gpu0'"),
-        ({"day": MADE + timedelta(days=366)}, "holds from 2026-03-01 to 2027-03-01"),
-        ({"day": MADE - timedelta(days=1)}, "holds from"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            kept.check(**for_it | wrong)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -137,7 +137,6 @@ def test_a_calibration_that_is_named_changes_the_figure_and_lets_the_level_rise(
         ({"made": "2024-01-10", "expires": "2025-01-09"}, "out of date"),
         ({"expires": "2026-02-01"}, "out of date"),
         ({"made": "2026-03-01"}, "out of date"),
-        ({"host": "elsewhere"}, "is of elsewhere, the run of here"),
         ({"line": {"from_w": 500.0}}, "extrapolated: 401 W"),
     ],
 )
@@ -168,6 +167,12 @@ def test_a_calibration_that_does_not_hold_for_the_run_is_warned_of(tmp_path, cha
 def test_what_is_no_calibration_is_an_error(tmp_path, changes):
     with pytest.raises(FileError):
         summarize(steady(tmp_path), calibration=calibration(tmp_path, **changes))
+
+
+def test_a_calibration_of_another_host_is_an_error(tmp_path):
+    path = calibration(tmp_path, host="elsewhere")
+    with pytest.raises(ConfigError, match="a calibration of elsewhere, the run is of here"):
+        summarize(steady(tmp_path), calibration=path)
 
 
 def test_a_calibration_of_another_channel_is_an_error_and_so_is_one_without_a_figure(tmp_path):

@@ -49,7 +49,8 @@ def summarize(
     if calibration is not None:
         if first is None:
             raise PactError("there is no measured energy that a calibration could be applied to")
-        proof = read_calibration(calibration, sum_name(found) or first.channel)
+        host = (run.manifest.get("host") or {}).get("name")
+        proof = read_calibration(calibration, sum_name(found) or first.channel, host)
         figure = calibrated(proof, first)
     case = None if figure is None else Case(run, figure, tuple(found), Beside(proof, idle))
     told = found if figure is None or figure in found else [figure, *found]

@@ -8,6 +8,7 @@ source``, with its intervals.
 
 from __future__ import annotations
 
+import re
 import statistics
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -36,6 +37,8 @@ IDLE = "idle"
 WINDOWS, WINDOW_S, LOADS = 5, 60.0, 3
 AGREES_PCT = 5.0
 """MLPerf Training's bound on the Olympic means."""
+_METERED = re.compile(r"^AC input power,? (?:metered by|after) ")
+"""What a meter's channel says before it says which meter it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ class Validation:
             line=found.line,
             host=self.host,
             source=wanted,
-            reference=self.meter_label,
+            reference=_METERED.sub("", self.meter_label).partition(",")[0],
             accuracy_pct=self.accuracy_pct,
             made=self.day,
             expires=self.day + timedelta(days=MOST_DAYS),

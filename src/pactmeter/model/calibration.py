@@ -149,30 +149,6 @@ class Calibration:
         """
         return self.line.apply(source_w, self.accuracy_pct)
 
-    def check(self, *, host: str, source: str, day: date) -> None:
-        """Refuse what this calibration was not made for.
-
-        Args:
-            host: Name of the host that the run is from.
-            source: The channel of the run.
-            day: The day of the run.
-
-        Raises:
-            ConfigError: It is another host's or channel's, or was not in force on that day.
-        """
-        mine = f"the calibration against {self.reference}"
-        if host != self.host:
-            raise ConfigError(f"{mine} is of host {self.host!r}, the run of {host!r}", _AGAIN)
-        if source != self.source:
-            raise ConfigError(
-                f"{mine} is of {self.source!r}, not of {source!r}",
-                f"name it for {self.source}, or calibrate {source}",
-            )
-        if not self.made <= day <= self.expires:
-            raise ConfigError(
-                f"{mine} holds from {self.made} to {self.expires}, the run is of {day}", _AGAIN
-            )
-
     def to_dict(self) -> dict[str, Any]:
         """Return the calibration as plain data, for JSON."""
         data = {**asdict(self), "made": self.made.isoformat(), "expires": self.expires.isoformat()}

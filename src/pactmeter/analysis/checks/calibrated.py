@@ -23,18 +23,23 @@ CHANNEL = "machine.model"
 UNCALIBRATED = "not calibrated: never better than 5 %"
 
 
-def read_calibration(path: Path, channel: str) -> Calibration:
-    """Return the calibration of a channel from its file.
+def read_calibration(path: Path, channel: str, host: str | None) -> Calibration:
+    """Return the calibration of a channel of a host from its file.
 
     Raises:
         FileError: It cannot be read, is no calibration, or is of a newer schema.
-        ConfigError: It is of another channel.
+        ConfigError: It is of another channel or host.
     """
     found = load_calibration(path)
     if found.source != channel:
         raise ConfigError(
             f"{path} is a calibration of {found.source}, the figure is that of {channel}",
             "name the calibration of this channel",
+        )
+    if host is not None and host != found.host:
+        raise ConfigError(
+            f"{path} is a calibration of {found.host}, the run is of {host}",
+            "calibrate the machine of the run: pactmeter validate",
         )
     return found
 
