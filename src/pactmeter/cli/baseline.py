@@ -75,7 +75,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         held = _context(context, args)
         measured = Run(config, target_pid=os.getpid(), command=["pactmeter", "baseline"])
-        say(f"pactmeter: measuring the machine at rest for {args.duration:g} s; leave it alone")
         busy_pct = _rest(measured, args.duration)
     finally:
         if context is not None:
@@ -123,6 +122,7 @@ def _rest(measured: Run, duration_s: float) -> float | None:
     try:
         if measured.shortfall:
             raise DeviceError("there is no power source to take a baseline of", "pactmeter doctor")
+        say(f"pactmeter: measuring the machine at rest for {duration_s:g} s; leave it alone")
         time.sleep(duration_s)
     except KeyboardInterrupt:  # what there is, if it is enough
         if now_s() - start_s < _SHORTEST_S:
