@@ -51,6 +51,14 @@ COMMANDS = (
 )
 
 
+class _Paragraphs(argparse.HelpFormatter):
+    """Keeps the paragraphs of a description apart."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        filled = (super(_Paragraphs, self)._fill_text(p, width, indent) for p in text.split("\n\n"))
+        return "\n\n".join(filled)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"pactmeter: {message}\n  fix: {self.prog} --help\n")
@@ -65,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = next((word for word in words if not word.startswith("-")), None)
     for name in COMMANDS:
         module = _command(name)
-        sub = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        sub = commands.add_parser(
+            name, help=module.HELP, description=module.__doc__, formatter_class=_Paragraphs
+        )
         if wanted in {name, None}:
             module.prepare(sub)
     args = parser.parse_args(words)
