@@ -234,3 +234,21 @@ def test_what_only_one_of_two_tells_is_neither_same_nor_different(file):
     told = {item.name: item.same for item in audit_files(load(file))}
     assert told["faults: counted"] is None
     assert told["cycles: counted"] is None
+
+
+def test_a_report_with_windows_and_a_baseline_is_computed_again(tmp_path, capsys):
+    run, rest = tmp_path / "run", tmp_path / "rest"
+    run.mkdir()
+    rest.mkdir()
+    about = {"baseline": {"busy_pct": 1.0, "gpu_context": "none"}}
+    file = write(run, {DC: 400.0})
+    idle = write(rest, {DC: 80.0}, more=about)
+    words = ("--baseline", str(idle), "--window", "5:25", "--aperiodic", "--json")
+    assert main(["report", str(file), *words]) == 0
+    saved = tmp_path / "saved.json"
+    saved.write_text(capsys.readouterr().out)
+    code, told = audit(capsys, file, "--report", saved)
+    assert code == 0, [item for item in told["items"] if item["same"] is False]
+    names = {item["name"] for item in told["items"]}
+    assert any("baseline.net" in name for name in names)
+    assert any("windows[5:25]" in name for name in names)

@@ -11,12 +11,15 @@ from __future__ import annotations
 import csv
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis import carbon
+from pactmeter.analysis.baseline import idle_of, rest_of, subtract
 from pactmeter.analysis.checks.about import disorder
-from pactmeter.analysis.regions import region_rows, regions
+from pactmeter.analysis.energy import energies
+from pactmeter.analysis.headline import headline_parts
+from pactmeter.analysis.regions import region_rows, regions, windows
 from pactmeter.analysis.summary import footprint_dict, summarize
 from pactmeter.errors import FileError
 from pactmeter.model.channel import Kind
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pactmeter.analysis.baseline import Baseline
     from pactmeter.analysis.run import RecordedRun
+    from pactmeter.analysis.spans import Span
     from pactmeter.model.channel import Channel
 
 SCHEMA = 1
@@ -39,8 +44,8 @@ _LATE_S = 0.05
 """A row that was read later than this is late; so long it waits for the last readings before it."""
 _EDGE_POLLS = 2.0
 """Polls of a row that may stand for no time of their own: those at both edges."""
-_NOT_FIGURES = {"rules", "budget"}
-_PROSE = {"label", "reason", "text", "rule", "todo", "source", "basis"}
+_NOT_FIGURES = {"rules", "budget", "aperiodic"}
+_PROSE = {"label", "reason", "text", "rule", "todo", "source", "basis", "notes", "files"}
 """Words about the figures: they may be put otherwise in another version."""
 _NAMES = ("channel", "id", "name", "index")
 
@@ -164,8 +169,8 @@ def _counters(run: RecordedRun) -> Iterator[Item]:
         yield compared(f"{name}: counted", told, round(math.fsum(values)) if values else None)
 
 
-_ASKED = ("windows", "baseline", "calibrated", "curve")
-"""Parts of a report that other files or options are behind: they are not computed again."""
+_ASKED = ("calibrated", "curve")
+"""Parts of a report that other files are behind: they are not computed again."""
 
 
 def audit_report(saved: dict[str, Any], run: RecordedRun) -> list[Item]:
@@ -199,7 +204,15 @@ def audit_report(saved: dict[str, Any], run: RecordedRun) -> list[Item]:
 
 def _again(saved: dict[str, Any], run: RecordedRun) -> dict[str, Any]:
     """Return the summary of a run with all that a saved report has."""
-    summary = summarize(run, with_regions="regions" in saved)
+    run = replace(run, is_aperiodic=saved.get("aperiodic") is True)
+    baselines, notes = _rest(saved, run)
+    parts = [part.channel for part in headline_parts(energies(run))]
+    idle = idle_of(baselines, parts)
+    summary = summarize(run, with_regions="regions" in saved, idle=idle)
+    if baselines:
+        summary["baseline"] = subtract(run, baselines, notes)
+    if spans := _spans(saved):
+        summary["windows"] = windows(run, spans)
     each = saved.get("regions_each")
     if isinstance(each, list) and each and isinstance(each[0], dict):
         summary["regions_each"] = regions(run, each=str(each[0].get("name")))
@@ -214,6 +227,25 @@ def _again(saved: dict[str, Any], run: RecordedRun) -> dict[str, Any]:
         # where and when the factor is from is not a figure of the run
         summary["footprint"] = {**again, **{key: told.get(key) for key in ("region", "year")}}
     return summary
+
+
+def _rest(saved: dict[str, Any], run: RecordedRun) -> tuple[list[Baseline], list[str]]:
+    """Return the baselines that a saved report names."""
+    told = saved.get("baseline")
+    files = told.get("files") if isinstance(told, dict) else None
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        return [], []
+    return rest_of(run, files)
+
+
+def _spans(saved: dict[str, Any]) -> list[Span]:
+    """Return the windows of a saved report, whose names are their times."""
+    told = saved.get("windows")
+    names = [each.get("name") for each in told if isinstance(each, dict)] if told else []
+    try:
+        return [(float(a), float(b)) for a, b in (str(name).split(":") for name in names)]
+    except ValueError:
+        return []
 
 
 def _called(entries: Any) -> list[str]:

@@ -104,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     if first is not None:
         footprint = carbon.footprint(first["energy_j"], pue=args.pue, intensity=factor)
         summary["footprint"] = footprint_dict(footprint)
+    if args.aperiodic:
+        summary["aperiodic"] = True
     if args.json:
         print(json.dumps(summary, indent=1))
         return 0
