@@ -164,6 +164,19 @@ def test_a_meters_own_file_is_a_source_beside_the_estimate(tmp_path, capsys):
     assert low < 100 * (1 / 1.04 - 1) < high
 
 
+def test_a_meters_own_file_is_the_headline_of_a_report(tmp_path, capsys):
+    file = write(tmp_path, {DC: 300.0}, more={"zero_monotonic_s": 100.0})
+    lines = [f"{UTC_S + k},{345.0}" for k in range(-2, 63)]
+    (tmp_path / "meter.csv").write_text("\n".join(["when,P [W]", *lines]) + "\n")
+    words = ("--reference", tmp_path / "meter.csv", "--time-column", "when", "--accuracy", "1")
+    code, out, err = told(capsys, "report", file, *words, "--power-column", "P [W]", "--json")
+    assert code == 0, err
+    first = json.loads(out)["headline"]
+    assert (first["channel"], first["domain"]) == ("wall.reference", "ac")
+    assert first["energy_j"] == pytest.approx(60 * 345.0)
+    assert first["u_j"] < 0.03 * first["energy_j"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

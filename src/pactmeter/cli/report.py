@@ -13,11 +13,12 @@ from pactmeter.analysis.baseline import idle_of, rest_of, subtract
 from pactmeter.analysis.calibration.files import load_curve
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline_parts
+from pactmeter.analysis.metered import metered
 from pactmeter.analysis.regions import regions, windows
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import footprint_dict, source, summarize
 from pactmeter.analysis.supply import ac_input
-from pactmeter.cli.options import add_carbon
+from pactmeter.cli.options import add_carbon, add_reference, reference_columns
 from pactmeter.errors import ConfigError
 from pactmeter.report.baseline import render_net
 from pactmeter.report.quality import budget_table, rules_table
@@ -72,6 +73,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the load does not repeat: a sensor that looks away hides nothing",
     )
+    add_reference(parser)
     add_carbon(parser)
 
 
@@ -79,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the summary."""
     factor = intensity(args)
     recorded = replace(load(args.file), is_aperiodic=args.aperiodic)
+    if args.reference:
+        recorded = metered(recorded, args.reference, **reference_columns(args))
     baselines, notes = rest_of(recorded, args.baseline)
     parts = [part.channel for part in headline_parts(energies(recorded))]
     summary = summarize(
