@@ -106,7 +106,7 @@ class Bench:
             self.faults.add(order)
         self.transport.hidapi = FaultyHidapi(self.clock, self.faults)
         patch.setattr("liquidctl.driver.usb.hid", self.transport.hidapi)
-        self._plugs = {}
+        self._plugs, self._out = {}, set()
         self.psus = self._open_psus()
         self.zones = []
         self.rapl = self._open_rapl(topology, folder / "cpuinfo") if topology else []
@@ -142,8 +142,10 @@ class Bench:
             is_out = self.faults.active(supply.name, "unplug") is not None
             if is_in and is_out:
                 self.transport.unplug(number)
-            elif not is_in and not is_out:
+                self._out.add(number)
+            elif number in self._out and not is_out:  # who else has unplugged one plugs it in
                 firmware.reset()
+                self._out.remove(number)
                 del self._plugs[number]
                 self._plugs[number + _PORTS] = supply, firmware
                 self._plug(number + _PORTS)
