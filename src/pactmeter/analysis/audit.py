@@ -241,7 +241,8 @@ def _rest(saved: dict[str, Any], run: RecordedRun) -> tuple[list[Baseline], list
 def _spans(saved: dict[str, Any]) -> list[Span]:
     """Return the windows of a saved report, whose names are their times."""
     told = saved.get("windows")
-    names = [each.get("name") for each in told if isinstance(each, dict)] if told else []
+    listed = told if isinstance(told, list) else []
+    names = [each.get("name") for each in listed if isinstance(each, dict)]
     try:
         return [(float(a), float(b)) for a, b in (str(name).split(":") for name in names)]
     except ValueError:
