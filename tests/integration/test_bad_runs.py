@@ -9,7 +9,7 @@ import re
 import shutil
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pactmeter.cli.main import main
@@ -276,7 +276,11 @@ def damage_json(path, data):
     path.write_text(json.dumps(whole_data))
 
 
-@settings(max_examples=80, phases=[Phase.generate])
+@settings(
+    max_examples=80,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(st.data())
 def test_whatever_happens_to_a_file_there_is_a_clear_error_or_a_figure_that_can_be(place, data):
     run = place.restore()
