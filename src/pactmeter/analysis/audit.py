@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.analysis import carbon
 from pactmeter.analysis.baseline import idle_of, rest_of, subtract
 from pactmeter.analysis.checks.about import disorder
-from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline_parts
 from pactmeter.analysis.regions import region_rows, regions, windows
 from pactmeter.analysis.summary import footprint_dict, summarize
 from pactmeter.errors import FileError
@@ -206,8 +204,7 @@ def _again(saved: dict[str, Any], run: RecordedRun) -> dict[str, Any]:
     """Return the summary of a run with all that a saved report has."""
     run = replace(run, is_aperiodic=saved.get("aperiodic") is True)
     baselines, notes = _rest(saved, run)
-    parts = [part.channel for part in headline_parts(energies(run))]
-    idle = idle_of(baselines, parts)
+    idle = idle_of(run, baselines)
     summary = summarize(run, with_regions="regions" in saved, idle=idle)
     if baselines:
         summary["baseline"] = subtract(run, baselines, notes)

@@ -250,8 +250,11 @@ def rest_of(run: RecordedRun, files: Sequence[str]) -> tuple[list[Baseline], lis
     return sorted(baselines, key=lambda b: b.taken_s), notes
 
 
-def idle_of(baselines: Sequence[Baseline], channels: Sequence[str]) -> tuple[Idle, ...]:
-    """Return what some channels together drew at rest, in each baseline that holds them all."""
+def idle_of(run: RecordedRun, baselines: Sequence[Baseline]) -> tuple[Idle, ...]:
+    """Return what a run's headline drew at rest, in each baseline that holds all of it."""
+    if not baselines:
+        return ()
+    channels = [part.channel for part in headline_parts(energies(run))]
     return tuple(
         Idle(math.fsum(b.idle[name].mean_w or 0.0 for name in channels), b.duration_s, b.busy_pct)
         for b in baselines

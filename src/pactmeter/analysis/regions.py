@@ -82,6 +82,11 @@ def regions(run: RecordedRun, each: str | None = None) -> list[dict[str, Any]]:
     return _figures(run, _marked(run, each), with_index=each is not None)
 
 
+def region_names(run: RecordedRun) -> list[str]:
+    """Return the names of the regions, in the order of their first."""
+    return [named.name for named in _marked(run, None)]
+
+
 def windows(run: RecordedRun, spans: list[Span]) -> list[dict[str, Any]]:
     """Return what some windows of a run come to, as regions whose names are their times.
 

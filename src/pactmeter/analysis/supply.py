@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pactmeter.analysis.energy import energy
 from pactmeter.errors import ConfigError
-from pactmeter.model.channel import Domain, Origin
-from pactmeter.model.energy import BudgetItem, Energy
+from pactmeter.model.channel import MACHINE_MODEL, Domain, Origin
+from pactmeter.model.energy import BudgetItem
 
 if TYPE_CHECKING:
     from pactmeter.analysis.run import RecordedRun
     from pactmeter.model.channel import Channel
+    from pactmeter.model.energy import Energy
     from pactmeter.model.psu_curve_points import PointsCurve
-
-CHANNEL = "machine.model"
 
 
 def ac_input(run: RecordedRun, curve: PointsCurve, supply: str = "psu") -> Energy:
@@ -63,25 +63,16 @@ def ac_input(run: RecordedRun, curve: PointsCurve, supply: str = "psu") -> Energ
     step_w = 0.01 * curve.rated_w
     mean_w = min(dc_j / math.fsum(run.windows_s), curve.rated_w - step_w)
     slope = (curve.apply(mean_w + step_w, volts).ac_w - curve.apply(mean_w, volts).ac_w) / step_w
-    items = [
-        BudgetItem(
-            item.name, slope * item.u_j, item.basis, item.shape, item.dof, item.is_systematic
-        )
-        for item in whole.budget
-    ]
+    items = [replace(item, u_j=slope * item.u_j) for item in whole.budget]
     if items:
         items.append(BudgetItem("curve", scale * u_j / 2, basis, is_systematic=True))
-    return Energy(
-        channel=CHANNEL,
+    return replace(
+        whole,
+        channel=MACHINE_MODEL,
         label=f"AC input of {supply}, {basis}",
         domain=Domain.AC,
         origin=Origin.ESTIMATED,
-        synthetic=dc.synthetic,
         energy_j=ac_j * scale,
-        covered_s=whole.covered_s,
-        gap_s=whole.gap_s,
-        gaps=whole.gaps,
-        polls=whole.polls,
         budget=tuple(items),
     )
 

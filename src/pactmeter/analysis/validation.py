@@ -18,7 +18,8 @@ from pactmeter.analysis.calibration.linear import calibrate
 from pactmeter.analysis.checks.about import disorder
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline, headline_parts, sum_name
-from pactmeter.analysis.regions import regions
+from pactmeter.analysis.regions import region_names, regions
+from pactmeter.analysis.windows import AGREES_PCT, IDLE, LOADS, PREFIX, WINDOW_S, WINDOWS
 from pactmeter.errors import ConfigError, PactError, unknown_name
 from pactmeter.model.calibration import MOST_DAYS, Calibration
 from pactmeter.model.channel import Domain, Kind, Origin
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
     from pactmeter.model.channel import Channel
 
 SCHEMA = 1
-PREFIX = "validate."
-"""What the names of the marked windows begin with; the rest is the load."""
-IDLE = "idle"
-WINDOWS, WINDOW_S, LOADS = 5, 60.0, 3
-AGREES_PCT = 5.0
-"""MLPerf Training's bound on the Olympic means."""
 _METERED = re.compile(r"^AC input power,? (?:metered by|after) ")
 """What a meter's channel says before it says which meter it is."""
 
@@ -199,8 +194,8 @@ def validate(run: RecordedRun, meter: str | None = None) -> Validation:
         raise PactError(f"{run.files.power} has {wrong} rows out of order", "use the original file")
     if run.started_s is None:
         raise PactError(f"{run.files.power} does not tell when it began", "measure again")
-    windows = {name: regions(run, each=name) for name in _names(run)}
-    windows = {name: found for name, found in windows.items() if found}
+    marked = [name for name in region_names(run) if name.startswith(PREFIX)]
+    windows = {name: regions(run, each=name) for name in marked}
     _require(windows)
     meter_w = {name: _means(found, (reference.name,)) for name, found in windows.items()}
     for name, means in meter_w.items():
@@ -281,11 +276,6 @@ def _meter(run: RecordedRun, name: str | None) -> Channel:
         )
     names = ", ".join(c.name for c in meters)
     raise ConfigError(f"{run.files.power} has several meters: {names}", "name one with --against")
-
-
-def _names(run: RecordedRun) -> list[str]:
-    found = [told["name"] for told in regions(run) if told["name"].startswith(PREFIX)]
-    return list(dict.fromkeys(found))
 
 
 def _require(windows: dict[str, list[dict[str, Any]]]) -> None:

@@ -12,13 +12,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pactmeter.errors import ConfigError, PactError
+from pactmeter.cli.options import pair
+from pactmeter.errors import PactError
 
 if TYPE_CHECKING:
     import argparse
 
 NAME = "curve"
 HELP = "make the efficiency curve of a power supply"
+_PAIR = ("is no pair of numbers", "--efficiency 10:0.87, --point 60:75.5")
 _SHOWN_PCT = (2, 5, 10, 20, 50, 100)
 
 
@@ -45,9 +47,12 @@ def run(args: argparse.Namespace) -> int:
         raise PactError(
             "fitting a curve needs numpy and scipy", "pip install 'pactmeter[report]'"
         ) from error
-    shares = {load / 100: share for load, share in map(_pair, args.efficiency)}
+    shares = {load / 100: share for load, share in (pair(text, *_PAIR) for text in args.efficiency)}
     points = certified(args.rated, shares, args.input_v)
-    points += [Point(dc_w, ac_w, args.input_v) for dc_w, ac_w in map(_pair, args.point)]
+    points += [
+        Point(dc_w, ac_w, args.input_v)
+        for dc_w, ac_w in (pair(text, *_PAIR) for text in args.point)
+    ]
     accuracy_pct = MODEL_PCT if args.accuracy is None else args.accuracy
     curve = fit_supply(args.name, args.rated, points, source=args.source, accuracy_pct=accuracy_pct)
     save(Path(args.output or "psu-curve.json"), curve)
@@ -65,13 +70,3 @@ def run(args: argparse.Namespace) -> int:
             f"  {100 * dc_w / found.ac_w:7.1f} %{mark}"
         )
     return 0
-
-
-def _pair(text: str) -> tuple[float, float]:
-    first, _, second = text.partition(":")
-    try:
-        return float(first), float(second)
-    except ValueError:
-        raise ConfigError(
-            f"{text!r} is no pair of numbers", "--efficiency 10:0.87, --point 60:75.5"
-        ) from None

@@ -6,8 +6,10 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Protocol
 
+from pactmeter.clock import now_s
 from pactmeter.errors import DeviceError, PactError
 from pactmeter.sensors import gpu_card, gpu_load
 
@@ -27,6 +29,12 @@ while on:
             x = x * 1.0000001 + 1e-9
 """
 """Spins while told 1, rests when told 0, ends with the pipe: none outlives us."""
+
+
+def wait_until(time_s: float) -> None:
+    """Sleep until a moment of CLOCK_MONOTONIC, in seconds."""
+    while (left_s := time_s - now_s()) > 0:
+        time.sleep(left_s)
 
 
 class Load(Protocol):

@@ -69,6 +69,24 @@ def measuring_arguments(args: argparse.Namespace) -> dict[str, object]:
     return arguments
 
 
+def pair(text: str, otherwise: str, example: str) -> tuple[float, float]:
+    """Return the two numbers of a text such as ``10:70``.
+
+    Args:
+        text: The text.
+        otherwise: What it is where it is none: ``is not a window``.
+        example: How it should be written.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    first, _, second = text.partition(":")
+    try:
+        return float(first), float(second)
+    except ValueError:
+        raise ConfigError(f"{text!r} {otherwise}", example) from None
+
+
 def add_carbon(parser: argparse.ArgumentParser) -> None:
     """Declare what turns joules into grams."""
     add = parser.add_argument

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.analysis import carbon
 from pactmeter.analysis.baseline import idle_of, rest_of, subtract
 from pactmeter.analysis.calibration.files import load_curve
-from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline_parts
 from pactmeter.analysis.metered import metered
 from pactmeter.analysis.regions import regions, windows
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import footprint_dict, source, summarize
 from pactmeter.analysis.supply import ac_input
-from pactmeter.cli.options import add_carbon, add_reference, reference_columns
+from pactmeter.cli.options import add_carbon, add_reference, pair, reference_columns
 from pactmeter.errors import ConfigError
 from pactmeter.report.baseline import render_net
 from pactmeter.report.quality import budget_table, rules_table
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
 NAME = "report"
 HELP = "say what a recorded run comes to"
+_WINDOW = ("is not a window", "name start and end, as --window 10:70")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -84,15 +83,14 @@ def run(args: argparse.Namespace) -> int:
     if args.reference:
         recorded = metered(recorded, args.reference, **reference_columns(args))
     baselines, notes = rest_of(recorded, args.baseline)
-    parts = [part.channel for part in headline_parts(energies(recorded))]
     summary = summarize(
         recorded,
         with_regions=args.json or args.regions,
         calibration=args.calibration,
-        idle=idle_of(baselines, parts),
+        idle=idle_of(recorded, baselines),
     )
     if args.window:
-        summary["windows"] = windows(recorded, [_span(text) for text in args.window])
+        summary["windows"] = windows(recorded, [pair(text, *_WINDOW) for text in args.window])
     if args.each is not None:
         summary["regions_each"] = regions(recorded, each=args.each)
         if not summary["regions_each"]:
@@ -133,16 +131,6 @@ def _further(summary: dict[str, Any], args: argparse.Namespace) -> Iterator[str]
         yield f"\n{rules_table(summary['rules'])}"
     if args.budget:
         yield f"\n{budget_table(summary['budget'])}"
-
-
-def _span(text: str) -> tuple[float, float]:
-    start, _, end = text.partition(":")
-    try:
-        return float(start), float(end)
-    except ValueError:
-        raise ConfigError(
-            f"{text!r} is not a window", "name start and end, as --window 10:70"
-        ) from None
 
 
 def intensity(args: argparse.Namespace) -> carbon.Intensity | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.cli.options import add_measuring, measuring_arguments
-from pactmeter.cli.status import StatusLine
+from pactmeter.cli.status import StatusLine, tell
 from pactmeter.config.run import from_arguments
 from pactmeter.counters.unseen import unseen
 from pactmeter.errors import ConfigError, PactError
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     config = from_arguments(**measuring_arguments(args)).resolved()  # type: ignore[arg-type]
     if shutil.which(words[0]) is None:
         found = Path(words[0]).exists()
-        _tell(f"{words[0]}: {'not executable' if found else 'command not found'}")
+        tell(f"{words[0]}: {'not executable' if found else 'command not found'}")
         return 126 if found else 127
     # where we were started with SIGCHLD ignored, a child's end would go unseen
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     os.close(gate_read)
     lost = unseen(words[0], uid=os.getuid(), gid=os.getgid()) if config.scope == "tree" else None
     notes = [lost] if lost else []
-    measured = Run(config, target_pid=pid, command=words, notes=notes, tell=_tell)
+    measured = Run(config, target_pid=pid, command=words, notes=notes, tell=tell)
     try:
         call = measured.enter()
     except BaseException:
@@ -122,15 +122,11 @@ def _wait(pid: int, watched: set[signal.Signals], status: StatusLine) -> int:
             return ended.si_status + (0 if ended.si_code == os.CLD_EXITED else 128)
 
 
-def _tell(text: str) -> None:
-    say(f"pactmeter: {text.removeprefix('PACT: ')}")
-
-
 def _summary(measured: Run, report: dict[str, Any] | None) -> None:
     for text in (report or {}).get("warnings", ()):
-        _tell(text)
+        tell(text)
     try:
         recorded = load(measured.files.power)
         say(render(recorded, summarize(recorded, with_regions=False)))
     except PactError as error:
-        _tell(f"no summary: {error}")
+        tell(f"no summary: {error}")

@@ -1,4 +1,4 @@
-"""One status line a second while a run goes on: on a terminal, never in a pipe."""
+"""What a command says while a run goes on, on standard error."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from pactmeter.clock import now_s
+from pactmeter.session.run import say
 
 if TYPE_CHECKING:
     from pactmeter.store.files import RunFiles
@@ -15,8 +16,16 @@ PERIOD_S = 1.0
 _TAIL_BYTES = 65536
 
 
+def tell(text: str) -> None:
+    """Say a line in the name of the command line; what a run says for `PACT` too."""
+    say(f"pactmeter: {text.removeprefix('PACT: ')}")
+
+
 class StatusLine:
-    """Shows the last row of the power file; reads the file, never the sampler."""
+    """Shows the last row of the power file once a second: on a terminal, never in a pipe.
+
+    It reads the file, never the sampler.
+    """
 
     def __init__(self, files: RunFiles) -> None:
         self._files = files

@@ -11,19 +11,19 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import time
 from typing import TYPE_CHECKING
 
 from pactmeter import __version__
 from pactmeter.analysis.gpu_update import Unknown
 from pactmeter.analysis.run import load
 from pactmeter.analysis.sync.burst import BURST, schedule
-from pactmeter.cli.loads import cpu_loads, gpu_loads
+from pactmeter.cli.loads import cpu_loads, gpu_loads, wait_until
+from pactmeter.cli.status import tell
 from pactmeter.clock import now_s
 from pactmeter.config.run import from_arguments
 from pactmeter.errors import ConfigError, DeviceError, PactError
 from pactmeter.session.regions import region
-from pactmeter.session.run import Run, say
+from pactmeter.session.run import Run
 from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _burst(args: argparse.Namespace) -> Path:
         PSU=None if psu.lower() == "none" else psu,
     ).resolved()
     words = ["pactmeter", "sync", "--seconds", f"{seconds_s:g}", "--seed", str(seed)]
-    measured = Run(config, command=words + ["--gpu"] * args.gpu, tell=_tell)
+    measured = Run(config, command=words + ["--gpu"] * args.gpu, tell=tell)
     with contextlib.ExitStack() as stack:
         loads = stack.enter_context(gpu_loads() if args.gpu else cpu_loads())
         stack.callback(measured.close, "the burst ended")
@@ -118,7 +118,7 @@ def _burst(args: argparse.Namespace) -> Path:
             raise DeviceError("there is no power source to find the lag of", "pactmeter doctor")
         file = measured.files.power
         what = f"{'GPU' if args.gpu else 'CPU'}{'s' if len(loads) > 1 else ''}"
-        _tell(
+        tell(
             f"loading {len(loads)} {what} on and off for {seconds_s:g} s, recorded in"
             f" {short_path(file)} (Ctrl-C ends it)"
         )
@@ -130,26 +130,17 @@ def _play(phases: Sequence[Phase], seconds_s: float, loads: Sequence[Load]) -> N
     """Switch the loads on and off at their times, and mark each on-phase."""
     start_s = now_s()
     for number, phase in enumerate(phases):
-        _wait_until(start_s + phase.start_s)
+        wait_until(start_s + phase.start_s)
         with region(BURST, number, sync=False):
             _switch(loads, on=True)
-            _wait_until(start_s + phase.end_s)
+            wait_until(start_s + phase.end_s)
             _switch(loads, on=False)
-    _wait_until(start_s + seconds_s)
+    wait_until(start_s + seconds_s)
 
 
 def _switch(loads: Sequence[Load], *, on: bool) -> None:
     for one in loads:
         one.switch(on)
-
-
-def _wait_until(time_s: float) -> None:
-    while (left_s := time_s - now_s()) > 0:
-        time.sleep(left_s)
-
-
-def _tell(text: str) -> None:
-    say(f"pactmeter: {text.removeprefix('PACT: ')}")
 
 
 def _text(run: RecordedRun, phases: Sequence[Phase], found: Sequence[ChannelSync]) -> str:

@@ -17,13 +17,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pactmeter.analysis.run import load
-from pactmeter.cli.loads import cpu_loads, gpu_loads
+from pactmeter.analysis.windows import IDLE, PREFIX, WINDOW_S, WINDOWS
+from pactmeter.cli.loads import cpu_loads, gpu_loads, wait_until
 from pactmeter.cli.options import add_reference, reference_columns
+from pactmeter.cli.status import tell
 from pactmeter.clock import now_s
 from pactmeter.config.run import from_arguments
 from pactmeter.errors import ConfigError, DeviceError, PactError
@@ -40,9 +41,8 @@ if TYPE_CHECKING:
 NAME = "validate"
 HELP = "hold the sources against a reference meter"
 
-_WINDOW_S, _SETTLE_S = 60.0, 30.0
+_SETTLE_S = 30.0
 _SHORTEST_S, _LONGEST_S = 2.0, 3600.0
-_WINDOWS = 5
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     add("--later", action="store_true", help="measure now, and name the meter's file later")
     add("--load", action="append", default=[], metavar="CMD", help="a command as load, two of them")
     add("--gpu", action="store_true", help="load the GPUs too, by torch")
-    add("--window", type=float, default=_WINDOW_S, metavar="S", help=f"({_WINDOW_S:.0f} s)")
+    add("--window", type=float, default=WINDOW_S, metavar="S", help=f"({WINDOW_S:.0f} s)")
     add("--settle", type=float, default=_SETTLE_S, metavar="S", help="before the windows (30 s)")
     add("--psu", default="auto", metavar="NAME", help="a power supply, 'auto' or 'none'")
     add("-o", "--output", default="validate.csv", metavar="FILE", help="run to make (validate.csv)")
@@ -153,8 +153,8 @@ def _is_command(text: str) -> bool:
 
 def _measure(config: RunConfig, args: argparse.Namespace) -> Path:
     loads = _loads(args)
-    each_s = args.settle + _WINDOWS * args.window
-    measured = Run(config, command=["pactmeter", *sys.argv[1:]], tell=_tell)
+    each_s = args.settle + WINDOWS * args.window
+    measured = Run(config, command=["pactmeter", *sys.argv[1:]], tell=tell)
     with contextlib.ExitStack() as stack:
         stack.callback(measured.close, "the validation ended")
         call = measured.enter()
@@ -163,9 +163,9 @@ def _measure(config: RunConfig, args: argparse.Namespace) -> Path:
             raise DeviceError("there is no power source to validate", "pactmeter doctor")
         minutes = len(loads) * each_s / 60
         file = short_path(measured.files.power)
-        _tell(f"idle and two loads, {minutes:.1f} minutes, recorded in {file}")
+        tell(f"idle and two loads, {minutes:.1f} minutes, recorded in {file}")
         for name, made in loads.items():
-            _tell(f"{name}: {each_s:g} s")
+            tell(f"{name}: {each_s:g} s")
             with made:
                 _windows(name, args.settle, args.window)
     return measured.files.power
@@ -173,24 +173,19 @@ def _measure(config: RunConfig, args: argparse.Namespace) -> Path:
 
 def _windows(name: str, settle_s: float, window_s: float) -> None:
     from_s = now_s() + settle_s
-    _wait_until(from_s)
-    for number in range(_WINDOWS):
-        with region(f"validate.{name}", number, sync=False):
-            _wait_until(from_s + (number + 1) * window_s)
-
-
-def _wait_until(time_s: float) -> None:
-    while (left_s := time_s - now_s()) > 0:
-        time.sleep(left_s)
+    wait_until(from_s)
+    for number in range(WINDOWS):
+        with region(f"{PREFIX}{name}", number, sync=False):
+            wait_until(from_s + (number + 1) * window_s)
 
 
 def _loads(args: argparse.Namespace) -> dict[str, contextlib.AbstractContextManager[None]]:
     if args.load:
         first, second = (_command(shlex.split(words)) for words in args.load)
-        return {"idle": contextlib.nullcontext(), "load1": first, "load2": second}
+        return {IDLE: contextlib.nullcontext(), "load1": first, "load2": second}
     half = max(1, len(os.sched_getaffinity(0)) // 2)
     return {
-        "idle": contextlib.nullcontext(),
+        IDLE: contextlib.nullcontext(),
         "half": _busy(half, gpu=False),
         "full": _busy(None, gpu=args.gpu),
     }
@@ -230,7 +225,3 @@ def _command(words: list[str]) -> Iterator[None]:
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=2)
-
-
-def _tell(text: str) -> None:
-    say(f"pactmeter: {text.removeprefix('PACT: ')}")

@@ -8,6 +8,9 @@ from typing import Any
 
 from pactmeter.units import Unit
 
+MACHINE_MODEL = "machine.model"
+"""The channel of what a calibration, a curve or a model gives, where one is named."""
+
 
 class Kind(StrEnum):
     """How a channel's readings are to be understood."""

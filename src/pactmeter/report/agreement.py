@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pactmeter.analysis.gpu_update import Unknown
 from pactmeter.analysis.verdict import two_digits
+from pactmeter.report.quality import aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pactmeter.analysis.agreement.beside import Beside
     from pactmeter.analysis.agreement.deming import Line
     from pactmeter.analysis.agreement.limits import Limits
@@ -118,7 +117,7 @@ def _remainder(found: Remainder) -> list[str]:
         ]
         for each in found.by_load()
     ]
-    return lines + _table(rows, "    ", str.rjust)
+    return lines + [f"    {line}" for line in aligned(rows, str.rjust)]
 
 
 def _beside(beside: Beside) -> list[str]:
@@ -132,9 +131,4 @@ def _beside(beside: Beside) -> list[str]:
         of = "" if share is None else f"{share:.1f} % of it"
         carbon = "" if each.carbon_g is None else f"{each.carbon_g:.4g} gCO2e"
         rows.append([each.tool, f"{each.energy_j:.1f} J", of, carbon, each.covers])
-    return lines + _table(rows, "  ", str.ljust)
-
-
-def _table(rows: list[list[str]], margin: str, justify: Callable[..., Any]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [f"{margin}{'  '.join(map(justify, row, widths))}".rstrip() for row in rows]
+    return lines + [f"  {line}" for line in aligned(rows)]

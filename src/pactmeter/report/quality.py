@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.analysis.verdict import two_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pactmeter.analysis.audit import Item
 
@@ -56,8 +56,10 @@ def _cell(value: object) -> str:
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 
-def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+def aligned(
+    rows: Iterable[Sequence[str]], justify: Callable[[str, int], str] = str.ljust
+) -> list[str]:
     """Return the rows as lines with aligned columns."""
     cells = list(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    return ["  ".join(map(justify, row, widths)).rstrip() for row in cells]

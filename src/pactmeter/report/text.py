@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.verdict import two_digits
+from pactmeter.report.quality import aligned
 from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ def regions_table(regions: list[dict[str, Any]]) -> str:
                 refused.setdefault(f"{name}, {channel}", found["refused"])
             rows[-1].append("-" if "refused" in found else energy_text(found))
         rows[-1] += ["-" if (n := region["counters"][e]) is None else str(n) for e in events]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines = aligned(rows)
     if len(regions) > _MOST_REGIONS:
         lines.append(f"and {len(regions) - _MOST_REGIONS} more (--json has all)")
     whys: dict[str, list[str]] = {}

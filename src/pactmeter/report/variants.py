@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pactmeter.analysis.verdict import two_digits
+from pactmeter.report.quality import aligned
 
 if TYPE_CHECKING:
     from pactmeter.analysis.stats.compare import SetsCompared, SetSummary
@@ -23,8 +24,7 @@ def render(found: Variants) -> str:
         rows = [["", "A", variant.name, "difference", "ratio", "p", "verdict"]]
         for figure, (name, unit) in _NAMES.items():
             rows.append([name, *_cells(variant.figures[figure], unit)])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        lines += [f"  {line}" for line in aligned(rows)]
         lines += [f"  {text}" for text in _further(energy)]
         if variant.u_ratio_pct is None:
             lines.append("  how much the sensors' own errors change the ratio is unknown")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pactmeter.analysis.agreement.estimators import FieldEstimate, Seen, field_estimates
+from pactmeter.analysis.agreement.source import wall
 from pactmeter.model.channel import Domain, Origin
 from pactmeter.sensors.cpu_estimate import IDLE_SHARE
 
@@ -94,8 +95,7 @@ def beside(rows: Rows, tdp_w: float | None = None, ram_bytes: int | None = None)
         dc_w=dc_w[known].tolist(),
         row_s=rows.window_s[known].tolist() if supplies else (),
     )
-    one_each = len(meters) > 1 and len(meters) == len(supplies)
-    whole = (meters if one_each else meters[:1]) or supplies
+    whole = wall(meters, supplies) or supplies
     names = [each.channel for each in whole]
     return Beside(
         rows.name,

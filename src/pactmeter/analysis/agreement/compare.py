@@ -13,7 +13,7 @@ from pactmeter.analysis.agreement.pairs import NO_POWER, WHICH_CHANNEL
 from pactmeter.analysis.agreement.remainder import Remainder, pooled, remainder
 from pactmeter.analysis.agreement.result import Agreement, Refused
 from pactmeter.analysis.agreement.rows import Rows, rows_of, shifted
-from pactmeter.analysis.agreement.source import Source, together
+from pactmeter.analysis.agreement.source import Source, together, wall
 from pactmeter.errors import ConfigError, PactError, unknown_name
 from pactmeter.model.channel import Domain, Origin
 
@@ -205,12 +205,10 @@ def _wholes(rows: Rows) -> Iterator[tuple[Source, tuple[Source, ...]]]:
     supplies = [s for s in measured if s.domain is Domain.DC and not s.is_beside]
     meters = [s for s in measured if s.domain is Domain.AC]
     if meters:
-        wall = meters[0]
-        if len(meters) > 1 and len(meters) == len(supplies):  # one in the lead of each supply
-            wall = together(meters, "wall.*")
+        whole = together(wall(meters, supplies), "wall.*")
         if supplies:
-            yield wall, tuple(supplies)
-        yield wall, (*cpu, *gpus)
+            yield whole, tuple(supplies)
+        yield whole, (*cpu, *gpus)
     if supplies:
         yield together(supplies, "psu*.dc_output"), (*cpu, *gpus)
     for platform in (s for s in measured if s.domain is Domain.PSYS):

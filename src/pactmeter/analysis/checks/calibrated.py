@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pactmeter.analysis.calibration.files import load_calibration
 from pactmeter.analysis.checks.check import NOT_CHECKED, PASS, WARN, Case, Check
 from pactmeter.errors import ConfigError
-from pactmeter.model.channel import Domain, Origin
+from pactmeter.model.channel import MACHINE_MODEL, Domain, Origin
 from pactmeter.model.energy import BudgetItem
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pactmeter.model.calibration import Calibration
     from pactmeter.model.energy import Energy
 
-CHANNEL = "machine.model"
 UNCALIBRATED = "not calibrated: never better than 5 %"
 
 
@@ -60,7 +59,7 @@ def calibrated(proof: Calibration, energy: Energy) -> Energy:
     proved = BudgetItem("calibration", told.u_w * energy.covered_s / 2, basis, is_systematic=True)
     return replace(
         energy,
-        channel=CHANNEL,
+        channel=MACHINE_MODEL,
         label=f"{energy.channel} as {validated(proof)} would tell it",
         domain=Domain.AC,
         origin=Origin.MODELLED,

@@ -19,7 +19,7 @@ from pactmeter.analysis.powermodel.table import REMAINDER, check_events, collect
 from pactmeter.analysis.powermodel.validate import LEAST_BETTER_PCT, Errors, errors, validate
 from pactmeter.analysis.powermodel.windows import DC
 from pactmeter.errors import ConfigError, PactError
-from pactmeter.model.channel import Domain, Origin
+from pactmeter.model.channel import MACHINE_MODEL, Domain, Origin
 from pactmeter.model.energy import BudgetItem, Energy
 from pactmeter.model.power_model import KIND, SCHEMA
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 ORIGINAL = "original"
 PRESETS: dict[str, Fit] = {"nonnegative": nonnegative, "linear": linear, ORIGINAL: piecewise}
-CHANNEL = "machine.model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +239,7 @@ def _energy(
         sensor_j = float(accuracy_pct) / 100 * abs(energy_j) / 2
         items.append(BudgetItem("sensor", sensor_j, "the power supply it was fitted to"))
     return Energy(
-        channel=CHANNEL,
+        channel=MACHINE_MODEL,
         label=f"DC power of the machine from counters ({model['preset']} model)",
         domain=Domain.MACHINE,
         origin=Origin.MODELLED,
