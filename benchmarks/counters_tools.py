@@ -100,6 +100,16 @@ def perf_record_all(period_s: float, words: list[str]) -> list[str]:
     return ["perf", "record", "-q", *events, "-o", "record", "--", *words]
 
 
+def perf_record_read(period_s: float, pid: int, control: str) -> list[str]:
+    """Return `perf record` that reads the counts with each sample, as PACT does.
+
+    perf 6.1 inherits no event that is read so, so it is given a process whose threads have started.
+    """
+    clock = f"cpu-clock/period={round(period_s * 1e9)}/"
+    options = ["-e", f"{{{','.join([clock, *EVENTS[1:]])}}}:S", "-p", str(pid)]
+    return ["perf", "record", "-q", "-D", "-1", "--control", control, *options, "-o", "record"]
+
+
 def profiler(bench: Bench, period_s: float, words: list[str]) -> list[str]:
     program = common.python_program("counter_pf.py", str(bench.profiler_python))
     return [*program, f"{period_s:g}", "--", *words]

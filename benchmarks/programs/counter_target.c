@@ -1,7 +1,8 @@
 /* What the counter benchmarks measure: four threads and a process tree, in C so that they are cheap.
 
    counter_target busy SECONDS          arithmetic with bursts of page faults
-   counter_target work UNITS            the same, so many units a thread: always the same work
+   counter_target work UNITS [wait]     the same, so many units a thread: always the same work; its
+                                        threads wait for a byte on its input
    counter_target bursty ROUNDS SEED    30-60 ms of CPU with 1 500-3 000 faults, then 25-40 ms asleep
    counter_target tree SECONDS          a thread every ms, and children that exec
    counter_target hog SECONDS           four spinning threads; ends with its parent
@@ -30,6 +31,7 @@ enum { THREADS = 4, PAGE = 4096, ARENA = 4096, BURST = 64 };
 
 static double end_s;
 static long units;
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* shut until the work may begin */
 static int rounds, children, pipes[THREADS][2];
 static long *own_switches; /* of the children, by themselves: without those of their ending */
 static unsigned seed;
@@ -97,6 +99,8 @@ static void *busy(void *unused)
 static void *work(void *unused)
 {
     char *p = arena();
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
     for (long i = 0; i < units; i++)
         unit(p);
     return unused;
@@ -247,6 +251,7 @@ int main(int argc, char **argv)
     units = (long)amount;
     rounds = (int)amount;
     seed = argc > 3 ? (unsigned)atoi(argv[3]) : 1;
+    int waits = argc > 3 && !strcmp(argv[3], "wait");
     void *(*body)(void *) = NULL;
     if (!strcmp(mode, "leaf")) {
         leaf((int)amount);
@@ -272,9 +277,15 @@ int main(int argc, char **argv)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (body) {
         pthread_t threads[THREADS];
+        if (waits)
+            pthread_mutex_lock(&gate);
         for (uintptr_t i = 0; i < THREADS; i++)
             if (pthread_create(&threads[i], NULL, body, (void *)i))
                 return 4;
+        if (waits) {
+            getchar();
+            pthread_mutex_unlock(&gate);
+        }
         for (int i = 0; i < THREADS; i++)
             pthread_join(threads[i], NULL);
     } else {
