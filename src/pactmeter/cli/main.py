@@ -40,6 +40,7 @@ class Command(Protocol):
 COMMANDS = (
     "run",
     "report",
+    "export",
     "audit",
     "sensors",
     "events",

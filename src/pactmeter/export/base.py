@@ -1,0 +1,77 @@
+"""What an exporter is, and what every export tells of its run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pactmeter import __version__
+from pactmeter.analysis.summary import summarize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pactmeter.analysis.run import RecordedRun
+    from pactmeter.model.channel import Channel
+
+SCHEMA = 1
+KIND = "pactmeter export"
+
+
+class Exporter(Protocol):
+    """An exporter: a module (or an object) that writes a run as one format.
+
+    What has no place in the format (unit, origin, uncertainty, synthetic mark) goes into a file
+    beside it, so that no figure travels without them.
+    """
+
+    NAME: str
+    """Name by which it is asked for."""
+    EXTRA: str | None
+    """Extra of this package that brings what it needs; None: the standard library is enough."""
+
+    def write(self, run: RecordedRun, path: Path) -> None:
+        """Write a run.
+
+        Args:
+            run: The run; it may still be going on, and may have measured no energy.
+            path: The file to write. It lies in an empty folder: whatever else is written there
+                goes where the file goes.
+
+        Raises:
+            ImportError: A package is missing.
+            OSError: It cannot be written.
+        """
+
+
+def about(run: RecordedRun) -> dict[str, Any]:
+    """Return what a run is and comes to, as plain data to go with its figures."""
+    summary = summarize(run)
+    started_s = run.started_s
+    return {
+        "schema": SCHEMA,
+        "kind": KIND,
+        "pactmeter": __version__,
+        "file": run.files.power.name,
+        "host": (run.manifest.get("host") or {}).get("name"),
+        "started_utc": None
+        if started_s is None
+        else datetime.fromtimestamp(started_s, UTC).isoformat(timespec="milliseconds"),
+        "channels": run.manifest.get("channels", []),
+        "summary": summary,
+    }
+
+
+def mark(channel: Channel) -> str:
+    """Return what a channel's figures are, where they are no measurement of hardware.
+
+    >>> from pactmeter.model.channel import Kind
+    >>> from pactmeter.units import Unit
+    >>> from pactmeter.model.channel import Channel, Origin
+    >>> mark(Channel("a", Unit.WATT, Kind.POWER, "", origin=Origin.ESTIMATED, synthetic="emulated"))
+    ' (estimated, emulated)'
+    """
+    words = [] if channel.origin == "measured" else [channel.origin.value]
+    if channel.synthetic:
+        words.append(channel.synthetic)
+    return f" ({', '.join(words)})" if words else ""
