@@ -52,6 +52,7 @@ COMMANDS = (
     "sync",
     "compare",
     "validate",
+    "plot",
     "curve",
     "model",
     "bench",

@@ -1,0 +1,140 @@
+"""Sources against one another: the power supply against its parts, and pairs of equal measurands.
+
+Where a whole stands against its parts, what lies below the line is not covered by them: no error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pactmeter.analysis.agreement.deming import Line
+from pactmeter.report.plots.matched import (
+    agreement_of,
+    axis,
+    beside,
+    colour,
+    left_out,
+    marks,
+    matched,
+    most_w,
+    no_pair,
+    runs_legend,
+)
+from pactmeter.report.plots.sources import sum_name
+from pactmeter.report.plots.style import BLACK, GREY, head, legend, panels, plain, sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pactmeter.analysis.agreement.pairs import Array
+    from pactmeter.analysis.agreement.remainder import Remainder
+    from pactmeter.report.plots.asked import Asked
+    from pactmeter.report.plots.matched import Matched
+
+_RASTER = 5000
+"""From so many points on they are dots in a PDF: as curves they would make it slow to open."""
+
+
+def draw(asked: Asked) -> Figure:
+    """Return the picture.
+
+    Raises:
+        PactError: There is nothing to compare.
+    """
+    agreement = agreement_of(asked)
+    # a power supply against its parts stands first, and pairs leave it room
+    every = sorted(agreement.remainders, key=lambda each: not each.whole.startswith("psu"))
+    pairs = matched(asked, agreement)
+    wholes = every[: max(1, asked.most_panels - len(pairs))]
+    found = pairs[: asked.most_panels - len(wholes)]
+    count = len(wholes) + len(found)
+    more = left_out(len(every) + len(pairs) - count)
+    if not count:
+        raise no_pair(agreement)
+    columns = 2 if asked.is_double and count > 1 else 1
+    figure, all_axes = panels(asked, -(-count // columns), 2.8, columns=columns)
+    left = list(all_axes)
+    for remainder in wholes:
+        points = list(beside(asked, agreement, remainder))
+        _whole(left.pop(0), remainder, points, agreement.synthetic, columns)
+    has_line = False
+    for each in found:
+        has_line |= _pair(left.pop(0), each, agreement.synthetic, columns)
+    for axes in left:
+        axes.set_axis_off()
+    handles = [sample("equal", GREY)]
+    if has_line:
+        handles.append(sample("Deming line", BLACK))
+    legend(figure, [*handles, *runs_legend(asked)])
+    if more:
+        figure.suptitle(more, fontsize=7)
+    return figure
+
+
+def _whole(
+    axes: Axes,
+    found: Remainder,
+    points: list[tuple[int, Array, Array]],
+    synthetic: str | None,
+    columns: int,
+) -> None:
+    fill = "full" if synthetic is None else "none"
+    for run, whole_w, parts_w in points:
+        _points(axes, whole_w, parts_w, run, fill)
+    _square(axes, most_w([each for _, *both in points for each in both]))
+    mark = f" ({synthetic})" if synthetic else ""
+    axes.set_xlabel(f"{plain(found.whole, 32)}{mark} / W")
+    axes.set_ylabel(f"{sum_name(found.parts)}{mark} / W")
+    share = "" if found.share_pct is None else f"{found.share_pct:.1f} % of {plain(found.whole)} "
+    head(axes, f"{share}is not covered by the parts: no error", columns=columns)
+
+
+def _pair(axes: Axes, each: Matched, synthetic: str | None, columns: int) -> bool:
+    """Draw a pair; return whether there is a line."""
+    result, pairs = each.result, each.pairs
+    fill = marks(result.origins, synthetic)
+    for run, x, y in zip(each.runs, pairs.reference_w, pairs.source_w, strict=True):
+        _points(axes, x, y, run, fill)
+    _square(axes, most_w([*pairs.reference_w, *pairs.source_w]))
+    axes.set_xlabel(axis(result.reference, result.origins[0], synthetic))
+    axes.set_ylabel(axis(result.source, result.origins[1], synthetic))
+    line = result.line
+    if not isinstance(line, Line):
+        head(axes, f"no line: {line.reason}", columns=columns)
+        return False
+    ends = np.array(line.range_w)
+    axes.plot(ends, line.offset_w.value + line.gain.value * ends, color=BLACK)
+    gain, offset = line.gain, line.offset_w
+    head(
+        axes,
+        f"gain {gain.value:.4f} ({gain.interval[0]:.4f} to {gain.interval[1]:.4f}), offset"
+        f" {offset.value:+.2f} W ({offset.interval[0]:+.2f} to {offset.interval[1]:+.2f})",
+        columns=columns,
+    )
+    return True
+
+
+def _points(axes: Axes, x: Array, y: Array, run: int, fill: str) -> None:
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker="o",
+        markersize=2.5,
+        color=colour(run),
+        fillstyle=fill,
+        markeredgewidth=0.6,
+        alpha=0.7,
+        rasterized=x.size > _RASTER,
+    )
+
+
+def _square(axes: Axes, end_w: float) -> None:
+    end = 1.05 * max(end_w, 1e-9)
+    axes.plot([0, end], [0, end], color=GREY, linewidth=0.8, zorder=1)
+    axes.set_xlim(0, end)
+    axes.set_ylim(0, end)
+    axes.set_aspect("equal")
