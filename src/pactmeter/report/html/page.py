@@ -1,0 +1,155 @@
+"""Whole pages: sections, styles, plots, and a policy that lets no request leave them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pactmeter import __version__
+from pactmeter.errors import FileError
+from pactmeter.report.html import sections
+from pactmeter.report.html.compare import sets_sections, sources_sections
+from pactmeter.report.html.lines import time_lines
+from pactmeter.report.html.markup import data, name, section, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pactmeter.analysis.agreement.result import Agreement
+    from pactmeter.analysis.run import RecordedRun
+    from pactmeter.analysis.variants import Variants
+
+_CSS = ("uPlot.min.css", "page.css")
+_PLOTS, _LICENCE = "uPlot.iife.js", "uPlot-LICENSE.txt"
+_SCRIPT = "page.js"
+
+
+def write_page(path: Path, content: str, *, force: bool = False) -> None:
+    """Write a page whole or not at all; an earlier file is kept unless `force`.
+
+    Raises:
+        FileError: The file exists and is kept, or cannot be written.
+    """
+    try:
+        if not force and path.exists():
+            raise FileExistsError
+        fd, made = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8", newline="\n") as file:
+                file.write(content)
+            with path.open("a" if force else "x"):  # takes the name, and the rights of a new file
+                pass
+            Path(made).chmod(path.stat().st_mode & 0o777)
+            Path(made).replace(path)
+        finally:
+            Path(made).unlink(missing_ok=True)
+    except FileExistsError:
+        raise FileError(f"{path} exists and is kept", "name another file, or add --force") from None
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def run_page(run: RecordedRun, summary: dict[str, Any]) -> str:
+    """Return a run's page; the summary is that of `summarize`, with its regions."""
+    note = '<p id="plots-note" role="status">The plots need scripts.</p>\n<div id="plots"></div>\n'
+    parts = (
+        sections.top(run, summary),
+        section("time", "Over time", note, sections.over_time(run)),
+        sections.verdict(summary),
+        sections.sources(summary),
+        sections.budget(summary),
+        sections.regions(summary),
+        sections.sampling(run, summary),
+        sections.hardware(run),
+        sections.assumptions(run, summary),
+        sections.files(hashes(run.files.all)),
+    )
+    return _document("PACT run", run.files.power.name, parts, time_lines(run))
+
+
+def sets_page(found: Variants) -> str:
+    """Return the page of sets of runs compared."""
+    parts = sets_sections(found.first_line, found.to_dict())
+    files = [
+        Path(file) for part in (found.base, *(v.files for v in found.variants)) for file in part
+    ]
+    told = sections.files(hashes(files))
+    return _document("PACT comparison", found.channel, (*parts, told))
+
+
+def sources_page(found: Agreement) -> str:
+    """Return the page of the sources within runs compared."""
+    parts = sources_sections(found.first_line, found.to_dict())
+    told = sections.files(hashes(map(Path, found.runs)))
+    return _document("PACT comparison of sources", found.host, (*parts, told))
+
+
+def _document(
+    kind: str, title: str, parts: tuple[str, ...], lines: dict[str, Any] | None = None
+) -> str:
+    """Return sections as a whole document, with scripts where there are time lines."""
+    css = _asset("".join(_read(each) for each in _CSS))
+    scripts = []
+    if lines is not None:
+        licence = f"/*\n{_read(_LICENCE)}*/\n"
+        scripts = [_asset(licence + _read(_PLOTS)), _asset(_read(_SCRIPT))]
+    allowed = " ".join(map(_digest, scripts)) or "'none'"
+    policy = (
+        f"default-src 'none'; script-src {allowed}; style-src {_digest(css)}; img-src data:;"
+        " base-uri 'none'; form-action 'none'"
+    )
+    drawn = "" if lines is None else data("pact-data", lines)
+    drawn += "".join(f"<script>{script}</script>\n" for script in scripts)
+    plots = " Plots: uPlot (MIT)." if scripts else ""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{text(title)}: {text(kind)}</title>\n"
+        f'<link rel="icon" href="data:,">\n<style>{css}</style>\n</head>\n<body>\n'
+        '<a class="skip" href="#main">To the report</a>\n'
+        f"<header><h1>{text(kind)}: {name(title)}</h1></header>\n"
+        f'<main id="main">\n{"".join(parts)}</main>\n'
+        f"<footer><p>Made by pactmeter {text(__version__)} from the files named above.{plots}</p>"
+        f"</footer>\n{drawn}</body>\n</html>\n"
+    )
+
+
+def hashes(paths: Iterable[Path]) -> list[tuple[str, int, str]]:
+    """Return name, size in bytes and SHA-256 of the files that are there.
+
+    Raises:
+        FileError: One cannot be read.
+    """
+    told = []
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                told.append((path.name, file.tell(), digest))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise FileError(f"cannot read {path}: {error.strerror}") from error
+    return told
+
+
+def _read(asset: str) -> str:
+    folder = package_files("pactmeter.report.html") / "static"
+    return (folder / asset).read_text(encoding="utf-8")
+
+
+def _asset(content: str) -> str:
+    """Return what stands in a script or style element; none of ours ends it early."""
+    if "</script" in content.lower() or "</style" in content.lower():
+        raise AssertionError("an asset would end its own element")
+    return content
+
+
+def _digest(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

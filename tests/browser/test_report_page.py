@@ -1,0 +1,203 @@
+"""The page in a real browser: what it asks for, how fast it is, who can use it."""
+
+import os
+import re
+import shutil
+
+import pytest
+
+from pactmeter.analysis.run import load
+from pactmeter.analysis.summary import summarize
+from pactmeter.analysis.variants import compare_runs
+from pactmeter.report.html.page import run_page, sets_page, write_page
+from support.pages import long_run
+from support.written import AC, DC, GPU, PACKAGE, written
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.skipif(CHROMIUM is None, reason="apt-get install chromium"),
+]
+HOSTILE = "<script>window.hit = 1</script>\"'\u202e"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield started
+        started.close()
+
+
+class Opened:
+    """A page, with what it asked for and what it complained of."""
+
+    def __init__(self, browser, path, **options):
+        self.context = browser.new_context(offline=True, **options)
+        self.page = self.context.new_page()
+        self.asked, self.complaints = [], []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda told: self.complaints.append(told.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.url = path.as_uri()
+
+    def drawn(self):
+        self.page.wait_for_selector("html[data-plots=done]", timeout=30_000)
+        return self.page
+
+
+@pytest.fixture
+def small(tmp_path):
+    watts = [100.0 + (50 if k % 20 < 10 else 0) for k in range(120)]
+    watts[40:50] = [None] * 10
+    regions = [[0.0, 120.0, "call", 0, 1]]
+    regions += [[20.0 * k, 20.0 * k + 10, HOSTILE, k, 1] for k in range(6)]
+    run = written(
+        tmp_path,
+        {DC: watts, AC: 130.0, PACKAGE: 40.0, GPU: 60.0},
+        rows=120,
+        events=("faults", "cycles"),
+        regions=regions,
+        more={"host": {"name": HOSTILE}},
+    )
+    path = tmp_path / "run.html"
+    write_page(path, run_page(run, summarize(run)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def hour(tmp_path_factory):
+    run = load(long_run(tmp_path_factory.mktemp("hour")))
+    path = run.files.power.with_name("run.html")
+    write_page(path, run_page(run, summarize(run)))
+    return path
+
+
+def shown(page):
+    text = page.locator("#plots-view").inner_text()
+    return tuple(float(n) for n in re.findall(r"([\d.]+) s", text))
+
+
+def test_it_asks_for_nothing_and_does_not_complain(browser, small):
+    opened = Opened(browser, small)
+
+    opened.drawn()
+
+    assert [url for url in opened.asked if url != opened.url and url != "data:,"] == []
+    assert opened.complaints == []
+
+
+def test_no_name_is_run_as_a_script(browser, small):
+    page = Opened(browser, small).drawn()
+
+    assert page.evaluate("window.hit") is None
+    assert page.locator("text=window.hit").count() > 0
+
+
+def test_power_regions_and_counters_are_drawn(browser, small):
+    page = Opened(browser, small).drawn()
+
+    assert page.locator(".plot canvas").count() == 4
+    inked = """canvas => { const c = canvas.getContext('2d');
+        const p = c.getImageData(0, 0, canvas.width, canvas.height).data;
+        return new Set(new Uint32Array(p.buffer)).size }"""
+    assert all(canvas.evaluate(inked) > 3 for canvas in page.locator(".plot canvas").all())
+
+
+def test_plots_zoom_together_by_mouse_and_keys(browser, small):
+    page = Opened(browser, small).drawn()
+    over = page.locator(".plot .u-over").first
+    box = over.bounding_box()
+
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20, steps=4)
+    page.mouse.up()
+
+    assert shown(page) == pytest.approx((30, 60), abs=1)
+    page.locator(".plot").first.focus()
+    page.keyboard.press("0")
+    assert shown(page) == (0, 120)
+    page.keyboard.press("+")
+    assert shown(page) == (30, 90)
+    page.keyboard.press("ArrowRight")
+    assert shown(page) == (45, 105)
+
+
+def test_pointing_tells_the_values(browser, small):
+    page = Opened(browser, small).drawn()
+    over = page.locator(".plot .u-over").last
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
+
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + 20)
+    page.mouse.move(box["x"] + box["width"] * 0.11, box["y"] + 20)
+    page.wait_for_function("document.querySelector('.keys output').value !== ''")
+
+    values = page.locator(".keys output").all_inner_texts()
+    assert any(value.endswith("W") for value in values)
+    assert any(value.endswith("/s") for value in values)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_finding_of_axe(browser, small, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = Opened(browser, small, color_scheme=scheme).drawn()
+
+    found = axe.Axe().run(page).response["violations"]
+
+    serious = [v["id"] for v in found if v["impact"] in {"serious", "critical"}]
+    assert serious == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_comparison_has_no_serious_finding_of_axe(browser, tmp_path, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    sets = []
+    for name, level_w in (("a", 100.0), ("b", 80.0)):
+        folders = [tmp_path / f"{name}{k}" for k in range(3)]
+        for folder in folders:
+            folder.mkdir()
+        sets.append([written(f, {DC: level_w + k}) for k, f in enumerate(folders)])
+    path = tmp_path / "compare.html"
+    write_page(path, sets_page(compare_runs(sets[0], {"B": sets[1]})))
+    opened = Opened(browser, path, color_scheme=scheme)
+
+    found = axe.Axe().run(opened.page).response["violations"]
+
+    assert [v["id"] for v in found if v["impact"] in {"serious", "critical"}] == []
+    assert opened.complaints == []
+
+
+def test_without_scripts_the_tables_hold_the_figures(browser, small):
+    page = Opened(browser, small, java_script_enabled=False).page
+
+    assert "plots need scripts" in page.locator("#plots-note").inner_text()
+    page.locator("summary").first.click()
+    assert page.locator("caption:has-text('Mean power over time')").is_visible()
+
+
+def test_an_hour_is_drawn_in_time(browser, hour):
+    page = Opened(browser, hour).drawn()
+
+    first_ms = page.evaluate("performance.getEntriesByName('pact-first-plot')[0].startTime")
+    took_ms = page.evaluate(
+        """async () => { const took = [];
+        const press = (name) => [...document.querySelectorAll('.tools button')]
+            .find((b) => b.textContent === name).click();
+        for (const name of ['Zoom in', 'Later', 'Zoom in', 'Earlier', 'Zoom out', 'Show all']) {
+            const from = performance.now();
+            press(name);
+            await Promise.resolve(); await Promise.resolve();
+            took.push(performance.now() - from);
+            await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+        } return took.sort((a, b) => a - b) }"""
+    )
+    print(f"first plot {first_ms:.0f} ms, zooms {[round(t) for t in took_ms]} ms")
+    assert first_ms <= 3 * 1500
+    assert took_ms[len(took_ms) // 2] <= 3 * 60
