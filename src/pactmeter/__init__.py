@@ -24,6 +24,7 @@ _HOMES = {
     "PactError": "pactmeter.errors",
     "Session": "pactmeter.session.session",
     "Tracker": "pactmeter.session.session",
+    "load_ipython_extension": "pactmeter.integrations.notebook",  # %load_ext pactmeter
     "read": "pactmeter.analysis.read",
     "region": "pactmeter.session.regions",
 }

@@ -40,6 +40,8 @@ class Command(Protocol):
 COMMANDS = (
     "run",
     "report",
+    "top",
+    "plot",
     "export",
     "audit",
     "sensors",
@@ -52,7 +54,6 @@ COMMANDS = (
     "sync",
     "compare",
     "validate",
-    "plot",
     "curve",
     "model",
     "bench",
