@@ -34,7 +34,7 @@ layers: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp  ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going -n -b html docs docs/_build/html
 
-unit: $(VENV)/dev.stamp $(VENV)/peers.stamp
+unit: $(VENV)/dev.stamp $(VENV)/peers.stamp $(VENV)/frameworks.stamp
 	$(BIN)/pytest --cov --cov-fail-under=90
 
 bench: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## joules in, joules out: truth tables on the emulated machine
@@ -85,6 +85,12 @@ $(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 $(VENV)/peers.stamp: $(VENV)/pip.stamp benchmarks/peers.txt
 	@sh tools/make-venv.sh $(PYTHON) $(VENV)/peers
 	@$(VENV)/peers/bin/python -m pip install -q -r benchmarks/peers.txt
+	@touch $@
+
+# what the callbacks and the notebook's magic are tested with
+$(VENV)/frameworks.stamp: $(VENV)/pip.stamp tests/integration/frameworks.txt
+	@sh tools/make-venv.sh $(PYTHON) $(VENV)/frameworks
+	@$(VENV)/frameworks/bin/python -m pip install -q -r tests/integration/frameworks.txt
 	@touch $@
 
 # performance-features is compiled: where that fails, the table says so

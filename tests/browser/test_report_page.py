@@ -5,27 +5,27 @@ import re
 import shutil
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.analysis.variants import compare_runs
 from pactmeter.report.html.page import run_page, sets_page, write_page
 from support.pages import long_run
+from support.rights import refuse
 from support.written import AC, DC, GPU, PACKAGE, written
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.skipif(CHROMIUM is None, reason="apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 HOSTILE = "<script>window.hit = 1</script>\"'\u202e"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
+    if CHROMIUM is None:
+        refuse("apt-get install chromium")
+    with sync_playwright() as driver:
         started = driver.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
@@ -146,10 +146,9 @@ def test_pointing_tells_the_values(browser, small):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_finding_of_axe(browser, small, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = Opened(browser, small, color_scheme=scheme).drawn()
 
-    found = axe.Axe().run(page).response["violations"]
+    found = Axe().run(page).response["violations"]
 
     serious = [v["id"] for v in found if v["impact"] in {"serious", "critical"}]
     assert serious == []
@@ -157,7 +156,6 @@ def test_no_serious_finding_of_axe(browser, small, scheme):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_comparison_has_no_serious_finding_of_axe(browser, tmp_path, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     sets = []
     for name, level_w in (("a", 100.0), ("b", 80.0)):
         folders = [tmp_path / f"{name}{k}" for k in range(3)]
@@ -168,7 +166,7 @@ def test_a_comparison_has_no_serious_finding_of_axe(browser, tmp_path, scheme):
     write_page(path, sets_page(compare_runs(sets[0], {"B": sets[1]})))
     opened = Opened(browser, path, color_scheme=scheme)
 
-    found = axe.Axe().run(opened.page).response["violations"]
+    found = Axe().run(opened.page).response["violations"]
 
     assert [v["id"] for v in found if v["impact"] in {"serious", "critical"}] == []
     assert opened.complaints == []

@@ -10,7 +10,7 @@ from pactmeter.analysis.run import load
 from pactmeter.cli.main import main
 from pactmeter.errors import ConfigError, FileError, PactError
 from pactmeter.export import figures, registry
-from pactmeter.export.save import save
+from pactmeter.export.base import export
 from pactmeter.export.times import Clock
 from pactmeter.model.channel import Channel, Domain, Kind, Origin
 from pactmeter.units import Unit
@@ -26,7 +26,7 @@ def share(name):
 
 
 def exported(run, to, out, **options):
-    return save(run, registry.find(to), out, **options)
+    return export(run, registry.find(to), out, **options)
 
 
 def table(path):

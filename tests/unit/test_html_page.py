@@ -192,7 +192,7 @@ def test_an_earlier_page_is_kept(tmp_path):
     path = tmp_path / "run.html"
     path.write_text("mine")
 
-    with pytest.raises(FileError, match="is kept") as caught:
+    with pytest.raises(FileError, match="is there already") as caught:
         write_page(path, run_page(run, summarize(run)))
 
     assert "--force" in caught.value.fix
@@ -207,7 +207,7 @@ def test_an_earlier_page_is_replaced_where_asked_for(tmp_path):
     write_page(path, run_page(run, summarize(run)), force=True)
 
     assert path.read_text().startswith("<!doctype html>")
-    assert not list(tmp_path.glob(".run.html*"))
+    assert not list(tmp_path.glob(".pactmeter-*"))
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):

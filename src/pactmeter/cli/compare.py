@@ -15,11 +15,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.run import load
-from pactmeter.cli.options import add_reference, reference_columns
+from pactmeter.cli.options import add_page, add_reference, reference_columns, require_page
 from pactmeter.errors import ConfigError, PactError
+from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from pactmeter.analysis.run import RecordedRun
 
@@ -57,6 +59,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     add("--margin", type=float, metavar="PCT", help="sets: a difference that counts as none")
     add("--paired", action="store_true", help="sets: the n-th runs belong together")
     add("--test", action="append", default=[], metavar="T", help="sets: mann-whitney, permutation")
+    add_page(parser)
     add_reference(parser)
     add("--json", action="store_true", help="as JSON (schema 1)")
 
@@ -90,6 +93,7 @@ def _sources(args: argparse.Namespace) -> int:
     from pactmeter.analysis.metered import metered
     from pactmeter.analysis.sync.channels import read_delays
     from pactmeter.report.agreement import render
+    from pactmeter.report.html.page import sources_page
 
     for name, value in (("tdp", args.tdp), ("ram", args.ram)):
         if value is not None and not 0 < value < _MOST:
@@ -100,6 +104,8 @@ def _sources(args: argparse.Namespace) -> int:
     runs = [load(file) for file in args.files]
     if args.reference:
         runs = [metered(run, args.reference, **reference_columns(args)) for run in runs]
+    keep = [path for run in runs for path in run.files.all]
+    require_page(args, keep)
     found = compare_sources(
         runs,
         span_s=SPAN_S if args.span is None else args.span,
@@ -109,7 +115,17 @@ def _sources(args: argparse.Namespace) -> int:
         ram_bytes=_bytes(args.ram),
     )
     print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
+    if args.html is not None:
+        _page(args, sources_page(found), keep)
     return 0
+
+
+def _page(args: argparse.Namespace, content: str, keep: list[Path]) -> None:
+    from pactmeter.report.html.page import write_page
+
+    write_page(args.html, content, force=args.force, keep=keep)
+    if not args.json:
+        print(f"page      {short_path(args.html)}")
 
 
 def _bytes(gigabytes: float | None) -> int | None:
@@ -122,6 +138,7 @@ def _bytes(gigabytes: float | None) -> int | None:
 
 def _sets(args: argparse.Namespace) -> int:
     from pactmeter.analysis.variants import compare_runs
+    from pactmeter.report.html.page import sets_page
     from pactmeter.report.variants import render
 
     if len(args.channel) > 1:
@@ -131,8 +148,12 @@ def _sets(args: argparse.Namespace) -> int:
     for number, files in enumerate(args.vs):
         name = "B" if len(args.vs) == 1 else f"B{number + 1}"
         variants[name] = [load(file) for file in files]
+    keep = [path for runs in (base, *variants.values()) for run in runs for path in run.files.all]
+    require_page(args, keep)
     options: dict[str, Any] = {"margin_pct": args.margin, "paired": args.paired, "tests": args.test}
     channel = args.channel[0] if args.channel else None
     found = compare_runs(base, variants, channel=channel, **options)
     print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
+    if args.html is not None:
+        _page(args, sets_page(found), keep)
     return 0

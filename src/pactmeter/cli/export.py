@@ -19,7 +19,7 @@ from pactmeter.analysis.headline import headline
 from pactmeter.analysis.run import load
 from pactmeter.errors import ConfigError
 from pactmeter.export import registry, trace
-from pactmeter.export.save import save
+from pactmeter.export.base import export
 from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--merge puts a trace into a trace", "--to trace, or leave --merge out")
     recorded = load(args.file)
     write = None if args.merge is None else partial(trace.write, merge=args.merge)
-    for path in save(recorded, exporter, args.output, force=args.force, write=write):
+    for path in export(recorded, exporter, args.output, force=args.force, write=write):
         print(short_path(path))
     if recorded.status != "complete":
         why = f" ({recorded.reason})" if recorded.reason else ""

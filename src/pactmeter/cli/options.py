@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pactmeter.errors import ConfigError
+from pactmeter.store.output import require_free
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
 
 def add_measuring(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +88,26 @@ def pair(text: str, otherwise: str, example: str) -> tuple[float, float]:
         return float(first), float(second)
     except ValueError:
         raise ConfigError(f"{text!r} {otherwise}", example) from None
+
+
+def add_page(parser: argparse.ArgumentParser) -> None:
+    """Declare what makes a page of it."""
+    add = parser.add_argument
+    add("--html", type=Path, metavar="FILE", help="as a page too: one file that needs no network")
+    add("--force", action="store_true", help="write over an earlier page")
+
+
+def require_page(args: argparse.Namespace, keep: Sequence[Path]) -> None:
+    """Refuse a page that may not be written, before the work; `keep` are the runs' own files.
+
+    Raises:
+        ConfigError: There is nothing to force.
+        FileError: The page is there already.
+    """
+    if args.html is not None:
+        require_free(args.html, force=args.force, keep=keep)
+    elif args.force:
+        raise ConfigError("--force names nothing to write over", "add --html FILE")
 
 
 def add_carbon(parser: argparse.ArgumentParser) -> None:

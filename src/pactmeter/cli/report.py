@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +17,26 @@ from pactmeter.analysis.regions import regions, windows
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import footprint_dict, source, summarize
 from pactmeter.analysis.supply import ac_input
-from pactmeter.cli.options import add_carbon, add_reference, pair, reference_columns
-from pactmeter.errors import ConfigError
+from pactmeter.cli.options import (
+    add_carbon,
+    add_page,
+    add_reference,
+    pair,
+    reference_columns,
+    require_page,
+)
+from pactmeter.errors import ConfigError, PactError
 from pactmeter.report.baseline import render_net
 from pactmeter.report.quality import budget_table, rules_table
+from pactmeter.report.screen import Screen
 from pactmeter.report.text import energy_text, regions_table, render
+from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+
+    from pactmeter.analysis.run import RecordedRun
 
 NAME = "report"
 HELP = "say what a recorded run comes to"
@@ -72,6 +84,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the load does not repeat: a sensor that looks away hides nothing",
     )
+    add_page(parser)
     add_reference(parser)
     add_carbon(parser)
 
@@ -80,12 +93,13 @@ def run(args: argparse.Namespace) -> int:
     """Print the summary."""
     factor = intensity(args)
     recorded = replace(load(args.file), is_aperiodic=args.aperiodic)
+    require_page(args, recorded.files.all)
     if args.reference:
         recorded = metered(recorded, args.reference, **reference_columns(args))
     baselines, notes = rest_of(recorded, args.baseline)
     summary = summarize(
         recorded,
-        with_regions=args.json or args.regions,
+        with_regions=args.json or args.regions or args.html is not None,
         calibration=args.calibration,
         idle=idle_of(recorded, baselines),
     )
@@ -108,14 +122,25 @@ def run(args: argparse.Namespace) -> int:
         summary["footprint"] = footprint_dict(footprint)
     if args.aperiodic:
         summary["aperiodic"] = True
+    if args.html is not None:
+        _page(recorded, summary, args)
     if args.json:
         print(json.dumps(summary, indent=1))
         return 0
-    print(render(recorded, summary, footprint))
+    print(render(recorded, summary, footprint, Screen.of(sys.stdout)))
     if footprint is None and factor is not None:
         print("carbon    none: there is no measured energy to convert")
     print("\n".join(_further(summary, args)))
     return 0
+
+
+def _page(recorded: RecordedRun, summary: dict[str, Any], args: argparse.Namespace) -> None:
+    try:
+        from pactmeter.report.html.page import run_page, write_page
+    except ImportError as error:
+        raise PactError("a page needs numpy", "pip install 'pactmeter[report]'") from error
+    content = run_page(recorded, summary)
+    write_page(args.html, content, force=args.force, keep=recorded.files.all)
 
 
 def _further(summary: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
@@ -131,6 +156,8 @@ def _further(summary: dict[str, Any], args: argparse.Namespace) -> Iterator[str]
         yield f"\n{rules_table(summary['rules'])}"
     if args.budget:
         yield f"\n{budget_table(summary['budget'])}"
+    if args.html is not None:
+        yield f"page      {short_path(args.html)}"
 
 
 def intensity(args: argparse.Namespace) -> carbon.Intensity | None:

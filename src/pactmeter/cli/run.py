@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from pactmeter.cli.status import StatusLine, tell
 from pactmeter.config.run import from_arguments
 from pactmeter.counters.unseen import unseen
 from pactmeter.errors import ConfigError, PactError
+from pactmeter.report.screen import Screen
 from pactmeter.report.text import render
 from pactmeter.session.run import Run, say
 
@@ -127,6 +129,7 @@ def _summary(measured: Run, report: dict[str, Any] | None) -> None:
         tell(text)
     try:
         recorded = load(measured.files.power)
-        say(render(recorded, summarize(recorded, with_regions=False)))
+        summary = summarize(recorded, with_regions=False)
+        say(render(recorded, summary, screen=Screen.of(sys.stderr)))
     except PactError as error:
         tell(f"no summary: {error}")

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pactmeter import __version__
 from pactmeter.analysis.summary import summarize
+from pactmeter.errors import PactError
+from pactmeter.store.output import save
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pactmeter.analysis.run import RecordedRun
@@ -42,6 +45,38 @@ class Exporter(Protocol):
             ImportError: A package is missing.
             OSError: It cannot be written.
         """
+
+
+def export(
+    run: RecordedRun,
+    exporter: Exporter,
+    out: Path,
+    *,
+    force: bool = False,
+    write: Callable[[RecordedRun, Path], None] | None = None,
+) -> list[Path]:
+    """Export a run and return the files written, the one named first.
+
+    Args:
+        run: The run.
+        exporter: How.
+        out: The file to write; its folder must be there.
+        force: Whether files that are there are written over; those of the run never are.
+        write: What writes, instead of the exporter's own ``write``.
+
+    Raises:
+        FileError: A file is there already, or cannot be written.
+        PactError: A package is missing.
+    """
+    writes = write or exporter.write
+    try:
+        return save(out, lambda path: writes(run, path), force=force, keep=run.files.all)
+    except ImportError as error:
+        extra = getattr(exporter, "EXTRA", None)
+        raise PactError(
+            f"the format {exporter.NAME!r} needs {error.name or error}",
+            f"pip install 'pactmeter[{extra}]'" if extra else None,
+        ) from error
 
 
 def about(run: RecordedRun) -> dict[str, Any]:

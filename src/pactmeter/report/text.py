@@ -1,37 +1,104 @@
-"""The summary of a run as plain text, at most some fifteen lines."""
+"""The summary of a run as text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pactmeter.analysis.verdict import two_digits
+from pactmeter.model.channel import Domain
 from pactmeter.report.quality import aligned
+from pactmeter.report.screen import INDENT, Screen, Style
 from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
     from pactmeter.analysis.carbon import Footprint
     from pactmeter.analysis.run import RecordedRun
 
-
 _MOST_REGIONS = 40
 """Lines of a table for people; a program reads them all from JSON."""
+_MOST_LINES = 15
+_DOMAIN, _MEAN = 1, 4
+"""Places of columns among those of a source."""
+_EXCLUDED = {
+    Domain.AC: "what another outlet than the metered one feeds",
+    Domain.DC: "the power supply's own losses",
+    Domain.PSYS: "what the processor's platform counter does not see, supply losses",
+}
 
 
-def render(run: RecordedRun, summary: dict[str, Any], footprint: Footprint | None = None) -> str:
-    """Return the summary's lines."""
+class _Room(NamedTuple):
+    """How many sources, findings of the verdict and notes are shown."""
+
+    sources: int
+    findings: int
+    notes: int
+
+
+_ROOM = (_Room(20, 20, 3), _Room(8, 20, 2), _Room(5, 4, 1), _Room(3, 2, 1), _Room(2, 1, 0))
+"""Tried one after the other, until all fits."""
+
+
+def render(
+    run: RecordedRun,
+    summary: dict[str, Any],
+    footprint: Footprint | None = None,
+    screen: Screen | None = None,
+) -> str:
+    """Return the summary's lines: at most 15, where the verdict's own words leave room.
+
+    Args:
+        run: The run.
+        summary: What `summarize` says of it.
+        footprint: Its energy as kWh and carbon.
+        screen: Where it is shown; None: in a pipe, where lines are as long as they are.
+    """
+    screen = screen or Screen()
+    shown: list[str] = []
+    for room in _ROOM:
+        lines = _lines(run, summary, footprint, room, screen.width)
+        shown = [part for line in lines for part in screen.lines(line, _style(line, summary))]
+        if len(shown) <= _MOST_LINES:
+            break
+    return "\n".join(shown)
+
+
+def _lines(
+    run: RecordedRun,
+    summary: dict[str, Any],
+    footprint: Footprint | None,
+    room: _Room,
+    width: int | None,
+) -> list[str]:
+    """Return the summary's lines, as many as the room is for."""
     lines = [_first_line(summary), _headline(run, summary)]
     if "calibrated" in summary:
-        told = summary["calibrated"]
-        lines.append(f"          {energy_text(told)}  {told['label']}, {told['origin']}")
+        figure = summary["calibrated"]
+        lines.append(f"          {energy_text(figure)}  {figure['label']}, {figure['origin']}")
     if footprint is not None:
         lines += _footprint(footprint)
-    lines += _sources(summary)
+    lines += _sources(summary["sources"], room.sources, width)
+    if summary["headline"] is not None and (what := excluded(summary["headline"])):
+        lines.append(f"excluded  {what}")
     lines += _counters(summary)
-    lines.append(_verdict(summary))
-    notes = [*run.manifest.get("problems", []), *run.manifest.get("notes", [])]
-    lines += [f"note      {text}" for text in notes[:3]]
+    lines.append(_verdict(summary, room.findings))
+    noted = [*run.manifest.get("problems", []), *run.manifest.get("notes", [])]
+    lines += [f"note      {text}" for text in noted[: room.notes]]
     lines.append(f"files     {short_path(run.files.power)} (+ .counters.csv, .regions.csv, .json)")
-    return "\n".join(lines)
+    return lines
+
+
+def _style(line: str, summary: dict[str, Any]) -> Style:
+    """Return how a line looks on a terminal that has colours."""
+    if line.startswith("energy") and summary["headline"] is not None:
+        return Style.BOLD
+    if line.startswith("verdict") and summary["verdict"]["level"] == "none":
+        return Style.WARN
+    return Style.PLAIN
+
+
+def excluded(headline: dict[str, Any]) -> str | None:
+    """Return what a headline leaves out; None where its label says so."""
+    return _EXCLUDED.get(headline["domain"])
 
 
 def _first_line(summary: dict[str, Any]) -> str:
@@ -78,9 +145,10 @@ def _footprint(footprint: Footprint) -> list[str]:
     return [line]
 
 
-def _sources(summary: dict[str, Any]) -> list[str]:
+def _sources(found: list[dict[str, Any]], most: int, width: int | None) -> list[str]:
+    """Return a line a source; columns that do not fit are left out, the least telling first."""
     rows = []
-    for s in summary["sources"]:
+    for s in found[:most]:
         mean = "-" if s["mean_w"] is None else f"{s['mean_w']:.1f} W"
         gaps = f", {s['gaps']} gap{'s' * (s['gaps'] != 1)}" if s["gaps"] else ""
         rows.append(
@@ -95,12 +163,15 @@ def _sources(summary: dict[str, Any]) -> list[str]:
         )
     if not rows:
         return []
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for number, row in enumerate(rows):
-        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append(f"{'sources' if number == 0 else '':<10}{cells}".rstrip())
-    return lines
+    lines: list[str] = []
+    for left_out in ((), (_DOMAIN,), (_DOMAIN, _MEAN)):
+        kept = [[cell for k, cell in enumerate(row) if k not in left_out] for row in rows]
+        lines = aligned(kept)
+        if width is None or max(map(len, lines)) + INDENT <= width:
+            break
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more (--json has all)")
+    return [f"{'' if k else 'sources':<{INDENT}}{line}" for k, line in enumerate(lines)]
 
 
 def _counters(summary: dict[str, Any]) -> list[str]:
@@ -153,16 +224,17 @@ def regions_table(regions: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _verdict(summary: dict[str, Any]) -> str:
+def _verdict(summary: dict[str, Any], most: int) -> str:
     if summary["headline"] is None:
         return "verdict   none: no measured energy to judge"
-    level = summary["verdict"]["level"]
+    level, checks = summary["verdict"]["level"], summary["verdict"]["checks"]
     told = [
         c["text"]
-        for c in summary["verdict"]["checks"]
-        if c["outcome"] != "pass" and (c["id"] != "Q13" or summary["verdict"]["level"] == "none")
+        for c in checks
+        if c["outcome"] != "pass" and (c["id"] != "Q13" or level == "none")
     ]
-    checks = summary["verdict"]["checks"]
+    if len(told) > most:
+        told = [*told[:most], f"and {len(told) - most} more (--json has all)"]
     proof = next((c["text"] for c in checks if c["id"] == "Q13"), "not calibrated")
     text = "no accuracy claimed" if level == "none" else f"{level} class, {proof}"
     return f"verdict   {text}" + (f"; {'; '.join(told)}" if told else "")

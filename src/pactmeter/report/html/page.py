@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +14,10 @@ from pactmeter.report.html import sections
 from pactmeter.report.html.compare import sets_sections, sources_sections
 from pactmeter.report.html.lines import time_lines
 from pactmeter.report.html.markup import data, name, section, text
+from pactmeter.store.output import save
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pactmeter.analysis.agreement.result import Agreement
     from pactmeter.analysis.run import RecordedRun
@@ -29,29 +28,17 @@ _PLOTS, _LICENCE = "uPlot.iife.js", "uPlot-LICENSE.txt"
 _SCRIPT = "page.js"
 
 
-def write_page(path: Path, content: str, *, force: bool = False) -> None:
+def write_page(path: Path, content: str, *, force: bool = False, keep: Sequence[Path] = ()) -> None:
     """Write a page whole or not at all; an earlier file is kept unless `force`.
 
     Raises:
         FileError: The file exists and is kept, or cannot be written.
     """
-    try:
-        if not force and path.exists():
-            raise FileExistsError
-        fd, made = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
-            with path.open("a" if force else "x"):  # takes the name, and the rights of a new file
-                pass
-            Path(made).chmod(path.stat().st_mode & 0o777)
-            Path(made).replace(path)
-        finally:
-            Path(made).unlink(missing_ok=True)
-    except FileExistsError:
-        raise FileError(f"{path} exists and is kept", "name another file, or add --force") from None
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from error
+
+    def write(made: Path) -> None:
+        made.write_text(content, encoding="utf-8", newline="\n")
+
+    save(path, write, force=force, keep=keep)
 
 
 def run_page(run: RecordedRun, summary: dict[str, Any]) -> str:

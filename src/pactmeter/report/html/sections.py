@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.analysis.verdict import two_digits
 from pactmeter.model.channel import Kind
 from pactmeter.report.html.markup import Markup, name, pairs, paragraph, section, table, text
+from pactmeter.report.text import energy_text, excluded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +24,7 @@ _STRETCHES = 40
 
 def energy(source: dict[str, Any]) -> str:
     """Return an energy with its uncertainty, as ``2000.1 J ± 100 J (k=2)``."""
-    if source.get("energy_j") is None:
-        return "unknown"
-    if source.get("u_j") is None:
-        return f"{source['energy_j']:.1f} J, U unknown"
-    return f"{source['energy_j']:.1f} J ± {two_digits(source['u_j']):g} J (k=2)"
+    return energy_text(source).replace("+/-", "±")
 
 
 def top(run: RecordedRun, summary: dict[str, Any]) -> Markup:
@@ -61,6 +58,9 @@ def top(run: RecordedRun, summary: dict[str, Any]) -> Markup:
         ("Began", _when(run.started_s)),
         ("Machine", name((run.manifest.get("host") or {}).get("name"))),
     ]
+    for net in summary.get("baseline", {}).get("net", ()):
+        told = f"{energy(net)}; idle {net['idle_w']:.2f} W ± {two_digits(net['u_idle_w']):g} W"
+        facts.append((f"Above idle, {net['channel']}", told))
     if "footprint" in summary:
         facts.append(("Footprint", _footprint(summary["footprint"])))
     return section("headline", "Energy of this run", *parts, pairs(facts))
@@ -118,7 +118,8 @@ def _outcome(outcome: str) -> Markup:
 def sources(summary: dict[str, Any]) -> Markup:
     """Return each source of energy with origin and coverage, and each counter."""
     parts = []
-    if summary["sources"]:
+    found = [*summary["sources"], *([summary["curve"]] if "curve" in summary else [])]
+    if found:
         rows = [
             (
                 name(s["channel"]),
@@ -130,7 +131,7 @@ def sources(summary: dict[str, Any]) -> Markup:
                 f"{100 * s['coverage']:.1f} %",
                 s["gaps"],
             )
-            for s in summary["sources"]
+            for s in found
         ]
         head = ("Source", "What it is", "Covers", "Origin", "Energy", "Mean", "Known", "Gaps")
         parts.append(table("Sources of energy", head, rows, (5, 6, 7)))
@@ -179,29 +180,39 @@ def budget(summary: dict[str, Any]) -> Markup:
 
 
 def regions(summary: dict[str, Any]) -> Markup:
-    """Return energy and counts of each region."""
-    found = summary.get("regions") or []
-    if not found:
-        return section("regions", "Regions", paragraph("None was marked."))
+    """Return energy and counts of each region, and of the windows that were asked for."""
+    tables = {
+        "Energy and counts": summary.get("regions"),
+        "One by one": summary.get("regions_each"),
+        "Windows": summary.get("windows"),
+    }
+    parts = [part for title, found in tables.items() if found for part in _regions(title, found)]
+    return section("regions", "Regions", *(parts or [paragraph("None was marked.")]))
+
+
+def _regions(title: str, found: list[dict[str, Any]]) -> list[str]:
     channels, events = list(found[0]["energy"]), list(found[0]["counters"])
     refused: dict[str, list[str]] = {}
     rows = []
     for region in found[:_MOST_ROWS]:
-        cells: list[object] = [name(region["name"]), region["count"]]
+        index = "" if region.get("index") is None else f" {region['index']}"
+        cells: list[object] = [name(f"{region['name']}{index}"), region["count"]]
         cells.append(f"{region['duration_s']:.3f} s")
         for channel in channels:
             told = region["energy"][channel]
             if "refused" in told:
-                refused.setdefault(told["refused"], []).append(f"{region['name']}, {channel}")
+                refused.setdefault(told["refused"], []).append(
+                    f"{region['name']}{index}, {channel}"
+                )
             cells.append("-" if "refused" in told else energy(told))
         cells += ["-" if region["counters"][e] is None else region["counters"][e] for e in events]
         rows.append(cells)
     head = ["Region", "Count", "Time", *channels, *events]
-    parts: list[str] = [table("Energy and counts", head, rows, range(1, len(head)))]
+    parts: list[str] = [table(title, head, rows, range(1, len(head)))]
     if len(found) > _MOST_ROWS:
         parts.append(paragraph(f"{len(found) - _MOST_ROWS} more are in report --json."))
     parts += [paragraph(f"No figure for {'; '.join(w)}: {why}.") for why, w in refused.items()]
-    return section("regions", "Regions", *parts)
+    return parts
 
 
 def over_time(run: RecordedRun) -> Markup:
@@ -297,8 +308,8 @@ def assumptions(run: RecordedRun, summary: dict[str, Any]) -> Markup:
         "U is k=2 (about 95 %). A figure without calibration is never claimed better than 5 %.",
     ]
     first = summary["headline"]
-    if first is not None and first["domain"] == "dc":
-        told.append("The headline is the DC output of the supply: its own losses are not in it.")
+    if first is not None and (what := excluded(first)):
+        told.append(f"The headline excludes {what}.")
     if first is not None:
         told.append("The headline is the whole of what that meter sees, idle power included.")
     if "baseline" not in summary:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import io
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 
-from pactmeter.errors import ConfigError, FileError, unknown_name
+from pactmeter.errors import ConfigError, unknown_name
 from pactmeter.report.plots import KINDS
 from pactmeter.report.plots.style import RC
+from pactmeter.store.output import require_free, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,26 +46,14 @@ def make(kind: str, asked: Asked, output: Path, *, force: bool = False) -> None:
     form = output.suffix.lower()
     if form not in _METADATA:
         raise ConfigError(f"{output} names no picture", "let its name end in .png, .pdf or .svg")
-    if output.is_dir() or (os.path.lexists(output) and not force):  # said before the work
-        raise FileError(f"{output} is there already", "--force to write over it")
+    require_free(output, force=force)
     module = importlib.import_module(f"pactmeter.report.plots.{kind.replace('-', '_')}")
     with mpl.rc_context():
         mpl.rcdefaults()  # what a user has set for other pictures is not for these
         mpl.rcParams.update(RC)
         figure: Figure = module.draw(asked)
-        data = io.BytesIO()
-        figure.savefig(data, format=form[1:], metadata=_METADATA[form])
-    _write(output, data.getvalue())
-
-
-def _write(output: Path, data: bytes) -> None:
-    part = output.with_name(f".{output.name[-100:]}.{os.getpid()}.part")
-    try:
-        try:
-            part.write_bytes(data)
-            part.replace(output)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot write {output}: {error.strerror}") from error
+        save(
+            output,
+            lambda path: figure.savefig(path, format=form[1:], metadata=_METADATA[form]),
+            force=force,
+        )

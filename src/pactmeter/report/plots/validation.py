@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pactmeter.analysis.metered import CHANNEL
-from pactmeter.analysis.validation import AGREES_PCT, validate
+from pactmeter.analysis.validation import validate
+from pactmeter.analysis.windows import AGREES_PCT
 from pactmeter.errors import ConfigError, PactError, unknown_name
 from pactmeter.model.channel import Origin
 from pactmeter.report.plots.style import (

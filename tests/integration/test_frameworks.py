@@ -1,7 +1,7 @@
-"""A tiny real training with each framework and a real IPython session, where they are installed.
+"""A tiny real training with each framework, and a real IPython session.
 
-They are no tools of development (torch alone is 200 MB): `PACTMETER_FRAMEWORKS` names a Python
-that has transformers, accelerate, lightning and ipython; else that of ``.venv/frameworks`` is used.
+They live in an environment of their own, ``.venv/frameworks``, made from ``frameworks.txt`` beside
+this file; `PACTMETER_FRAMEWORKS` names the Python of another one.
 """
 
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.programs import SRC, Finished, program_file
+from support.rights import refuse
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("PACTMETER_FRAMEWORKS", ROOT / ".venv/frameworks/bin/python"))
@@ -76,7 +77,7 @@ def fit(callback):
 def train(tmp_path, gauge):
     """Run a program with the frameworks' Python."""
     if not PYTHON.is_file():
-        pytest.skip(f"there is no {PYTHON} with the frameworks")
+        refuse(f"there is no {PYTHON}: make .venv/frameworks.stamp, or set PACTMETER_FRAMEWORKS")
 
     def run(code):
         words = [PYTHON, program_file(code, tmp_path)]
