@@ -26,9 +26,9 @@ def report(**told: float | str) -> None:
 
 
 def find(output: str) -> dict[str, Any] | None:
-    """Return what a workload's output says of its work; None where it says nothing.
+    r"""Return what a workload's output says of its work; None where it says nothing.
 
-    >>> find('epoch 1\\nPACT-WORK {"steps": 3}\\n')
+    >>> find('epoch 1\nPACT-WORK {"steps": 3}\\n')
     {'steps': 3}
 
     Raises:
