@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # without its dependency smbus, which needs a compiler and which power supplies do not use
 LIQUIDCTL := 'liquidctl>=1.16'
-SOURCES := src tests benchmarks CV docs/conf.py
+SOURCES := src tests benchmarks CV docs/conf.py docs/pictures.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types layers docs unit bench truth bench-overhead bench-counters test-pmu wheel clean
@@ -31,7 +31,8 @@ types: $(VENV)/dev.stamp
 layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
-docs: $(VENV)/dev.stamp  ## build the documentation into docs/_build/html
+docs: $(VENV)/dev.stamp  ## draw the pictures of the documentation and build it into docs/_build/html
+	$(BIN)/python docs/pictures.py
 	$(BIN)/sphinx-build -q -W --keep-going -n -b html docs docs/_build/html
 
 unit: $(VENV)/dev.stamp $(VENV)/peers.stamp $(VENV)/frameworks.stamp

@@ -1,0 +1,214 @@
+"""The summary of a run on a terminal and in a pipe: short, whole, and as wide as the screen."""
+
+import io
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pactmeter.analysis.run import load
+from pactmeter.analysis.summary import summarize
+from pactmeter.cli.main import main
+from pactmeter.model.channel import Domain
+from pactmeter.report.screen import Screen, Style
+from pactmeter.report.text import render
+from support.written import DC, GPU, PACKAGE, PSYS, WALL, counter, gauge, write, written
+
+CODE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def many(folder, sources=12, notes=5):
+    """A run with more to tell than a screen holds."""
+    channels = {gauge("psu.dc_output", Domain.DC, resolution=2.0): [100.0, None] * 30}
+    channels |= {counter(f"gpu{k}", Domain.GPU): 40.0 + k for k in range(sources)}
+    more = {"notes": [f"note number {k} of some length, as notes are" for k in range(notes)]}
+    return written(folder, channels, events=("faults", "cycles"), more=more)
+
+
+@pytest.mark.parametrize("width", [None, 60, 80, 132, 300])
+def test_a_summary_has_15_lines_at_most_and_none_is_wider_than_the_screen(tmp_path, width):
+    run = many(tmp_path)
+
+    lines = render(run, summarize(run), screen=Screen(width)).splitlines()
+
+    assert len(lines) <= 15
+    assert all(len(line) <= (width or 10_000) for line in lines)
+    assert lines[1].startswith("energy    ")
+    assert any(line.startswith("verdict") for line in lines)
+    assert "PACT.csv" in " ".join(lines[-2:])
+
+
+def test_what_is_left_out_of_a_summary_is_counted(tmp_path):
+    run = many(tmp_path)
+
+    text = render(run, summarize(run), screen=Screen(80))
+
+    shown = len(re.findall(r"^(?:sources   | {10})(?:psu|gpu)", text, flags=re.MULTILINE))
+    assert f"and {13 - shown} more (--json has all)" in text
+
+
+def test_a_short_run_is_told_whole(tmp_path):
+    run = written(tmp_path, {DC: 100.0, PACKAGE: 40.0, GPU: 30.0})
+
+    text = render(run, summarize(run))
+
+    assert " more (" not in text
+    assert all(name in text for name in ("psu.dc_output", "cpu.package0", "gpu0"))
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"),
+    [
+        (DC, "excluded  the power supply's own losses"),
+        (WALL, "excluded  what another outlet than the metered one feeds"),
+        (PSYS, "excluded  what the processor's platform counter does not see, supply losses"),
+        (PACKAGE, "CPU measured subtotal, excludes memory, board, fans and supply losses"),
+    ],
+)
+def test_what_the_headline_excludes_is_said(tmp_path, channel, said):
+    run = written(tmp_path, {channel: 100.0})
+
+    assert said in render(run, summarize(run))
+
+
+def test_a_narrow_screen_leaves_columns_out_before_it_breaks_lines(tmp_path):
+    run = written(tmp_path, {DC: 100.0})
+
+    lines = render(run, summarize(run), screen=Screen(72)).splitlines()
+
+    (line,) = [line for line in lines if line.startswith("sources")]
+    assert "measured" in line
+    assert "% covered" in line
+
+
+@given(st.text(st.characters(categories=["L", "N", "Zs"]), max_size=300), st.integers(40, 200))
+def test_a_broken_line_keeps_all_its_words(line, width):
+    parts = list(Screen(width).lines(line))
+
+    assert "".join("".join(parts).split()) == "".join(line.split())
+    assert all(len(part) <= width for part in parts)
+
+
+def test_a_terminal_has_its_width_and_its_colours(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "91")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    assert Screen.of(Terminal()) == Screen(91, is_coloured=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "coloured"),
+    [("NO_COLOR", "1", False), ("NO_COLOR", "", True), ("TERM", "dumb", False)],
+)
+def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch, name, value, coloured):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(name, value)
+
+    assert Screen.of(Terminal()).is_coloured is coloured
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), None])
+def test_a_pipe_has_neither_width_nor_colours(stream):
+    assert Screen.of(stream) == Screen(None, is_coloured=False)
+
+
+def test_the_headline_stands_out_and_colours_add_nothing_else(tmp_path):
+    run = written(tmp_path, {DC: 100.0})
+
+    plain = render(run, summarize(run), screen=Screen(80))
+    coloured = render(run, summarize(run), screen=Screen(80, is_coloured=True))
+
+    assert CODE.sub("", coloured) == plain
+    assert coloured.splitlines()[1].startswith(Style.BOLD)
+
+
+def test_a_report_in_a_pipe_is_plain(tmp_path, capsys):
+    path = write(tmp_path, {DC: 100.0})
+
+    assert main(["report", str(path)]) == 0
+
+    assert not CODE.search(capsys.readouterr().out)
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def test_a_report_makes_a_page_and_names_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, {DC: 100.0})
+
+    assert main(["report", str(path), "--html", "run.html"]) == 0
+
+    assert "page      run.html" in capsys.readouterr().out
+    assert (tmp_path / "run.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_page_that_is_there_is_kept_unless_forced(tmp_path, capsys):
+    path, page = write(tmp_path, {DC: 100.0}), tmp_path / "run.html"
+    page.write_text("mine")
+
+    assert main(["report", str(path), "--html", str(page)]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert page.read_text() == "mine"
+    assert main(["report", str(path), "--html", str(page), "--force"]) == 0
+    assert page.read_text() != "mine"
+
+
+def test_no_page_is_written_over_the_run_itself(tmp_path, capsys):
+    path = write(tmp_path, {DC: 100.0})
+    before = path.read_bytes()
+
+    assert main(["report", str(path), "--html", str(path), "--force"]) == 1
+
+    assert "is part of the run itself" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_force_without_a_page_is_wrong_usage(tmp_path, capsys):
+    assert main(["report", str(write(tmp_path, {DC: 100.0})), "--force"]) == 2
+
+    assert "add --html FILE" in capsys.readouterr().err
+
+
+def test_a_page_holds_what_was_asked_for_beside_the_summary(tmp_path):
+    path, page = write(tmp_path, {DC: 100.0}), tmp_path / "run.html"
+
+    words = ["--html", str(page), "--window", "10:20", "--each", "call"]
+
+    assert main(["report", str(path), *words]) == 0
+
+    told = page.read_text()
+    assert "Windows" in told
+    assert "One by one" in told
+
+
+@pytest.mark.parametrize("vs", [False, True])
+def test_a_comparison_makes_a_page(tmp_path, capsys, vs):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    sources = {DC: [100.0, 200.0] * 30, PACKAGE: [50.0, 100.0] * 30}
+    runs = [str(write(tmp_path / name, sources)) for name in "ab"]
+    page = tmp_path / "compare.html"
+    words = [runs[0], "--vs", runs[1]] if vs else runs
+
+    assert main(["compare", *words, "--html", str(page)]) == 0
+
+    assert f"page      {page}" in capsys.readouterr().out
+    assert "<title>" in page.read_text()
+
+
+def test_the_run_that_a_page_is_of_may_be_one_without_energy(tmp_path):
+    path, page = write(tmp_path, {}, events=("faults",)), tmp_path / "run.html"
+
+    assert main(["report", str(path), "--html", str(page)]) == 0
+
+    assert "Energy: not measured" in page.read_text()
+    assert load(path).manifest["events"]
