@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # without its dependency smbus, which needs a compiler and which power supplies do not use
 LIQUIDCTL := 'liquidctl>=1.16'
-SOURCES := src tests benchmarks CV docs/conf.py docs/pictures.py
+SOURCES := src tests benchmarks CV docs/conf.py docs/pictures.py docs/runs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types layers docs unit bench truth bench-overhead bench-counters test-pmu wheel clean

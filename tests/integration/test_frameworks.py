@@ -4,17 +4,21 @@ They live in an environment of their own, ``.venv/frameworks``, made from ``fram
 this file; `PACTMETER_FRAMEWORKS` names the Python of another one.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from pactmeter.cli.main import main
 from support.programs import SRC, Finished, program_file
 from support.rights import refuse
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("PACTMETER_FRAMEWORKS", ROOT / ".venv/frameworks/bin/python"))
+CLOCKS_US = 1000.0
+"""How far the two clocks may be apart: both are the system's."""
 
 HUGGING_FACE = """
 import torch
@@ -41,6 +45,22 @@ def train(callback):
         disable_tqdm=True, remove_unused_columns=False,
     )
     Trainer(Model(), args, train_dataset=data, callbacks=[callback]).train()
+"""
+PROFILED = """
+import torch
+from torch.profiler import ProfilerActivity, profile
+from pactmeter import PACT, region
+
+@PACT(measure_period=0.2)
+def train():
+    torch.ones(2) @ torch.ones(2)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler, region("step", 0):
+        x = torch.ones(300, 300)
+        for _ in range(50):
+            x = torch.tanh(x @ x)
+    return profiler
+
+train().export_chrome_trace("profile.json")
 """
 LIGHTNING = """
 import torch
@@ -177,3 +197,22 @@ shell.run_cell("%%pactmeter\\n!echo shell", store_history=True)
     assert "1 / 0" in done.out
     assert "RAISED ConfigError False" in done.out
     assert "shell" in done.out.splitlines()
+
+
+def test_a_profile_of_torch_stands_at_its_time_beside_power_and_regions(train, tmp_path):
+    done = train(PROFILED)
+    assert done.code == 0, done.err
+    done.settled()
+
+    words = ["--to", "trace", "--merge", tmp_path / "profile.json", "-o", tmp_path / "o.json"]
+    assert main(["export", *map(str, [tmp_path / "PACT.csv", *words])]) == 0
+
+    events = json.loads((tmp_path / "o.json").read_text())["traceEvents"]
+    (step,) = [event for event in events if event.get("name") == "step 0"]
+    products = [event for event in events if event.get("name") == "aten::mm"]
+    assert len(products) == 50
+    assert all(step["ts"] - CLOCKS_US <= event["ts"] for event in products)
+    end_us = step["ts"] + step["dur"] + CLOCKS_US
+    assert all(event["ts"] + event["dur"] <= end_us for event in products)
+    assert {event["pid"] for event in products}.isdisjoint({step["pid"]})
+    assert any(event["ph"] == "C" and event["name"].startswith("hwmon") for event in events)
