@@ -2,9 +2,9 @@
 
     sudo .venv/bin/python docs/runs/record.py
 
-``emulated/train.csv``: `train.py` on an emulated machine. ``emulated/validate.csv`` and ``meter.csv``:
-a validation on emulated files whose meter reads 4 % more. ``emulated/model.json``: a power model of
-made-up runs. ``real/PACT.csv``: the training of ``make demo`` on the machine at hand.
+``emulated/train.csv``: `train.py` on an emulated machine. ``emulated/validate.csv`` and
+``meter.csv``: a validation on emulated files whose meter reads 4 % more. ``emulated/model.json``: a
+power model of made-up runs. ``real/PACT.csv``: the training of ``make demo`` on this machine.
 """
 
 import os
@@ -18,10 +18,10 @@ RUNS = Path(__file__).parent
 ROOT = RUNS.parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "unit")]
 
-from support.machine import Machine
-from test_plots import model_files
+from test_plots import model_files  # noqa: E402
 
-from pactmeter.analysis.run import load
+from pactmeter.analysis.run import load  # noqa: E402
+from support.machine import Machine  # noqa: E402
 
 PACT = [sys.executable, "-m", "pactmeter"]
 METER_GAIN = 1.04
