@@ -22,8 +22,8 @@ METER += ["--accuracy", "0.5"]
 PLOTS = {
     "power": ["power", TRAINING, "--width", "double"],
     "stack": ["stack", TRAINING, "--width", "double"],
-    "identity": ["identity", TRAINING],
-    "bland-altman": ["bland-altman", VALIDATION, *METER, "--span", "1"],
+    "identity": ["identity", TRAINING, "--span", "1", "--width", "double"],
+    "bland-altman": ["bland-altman", TRAINING, "--span", "1", "--width", "double"],
     "regions": ["regions", TRAINING],
     "counters": ["counters", TRAINING, "--width", "double"],
     "counters-real": ["counters", REAL, "--width", "double"],

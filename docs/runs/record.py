@@ -8,6 +8,7 @@ power model of made-up runs. ``real/PACT.csv``: the training of ``make demo`` on
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def validate(folder):
         call(*PACT, "validate", *words, cwd=folder, env=environment)
         run = load(folder / "validate.csv")
         start = run.manifest["clock"]["start"]
-        count = int(10 * (run.duration_s - 0.5))
+        count = int(10 * (run.duration_s + 0.5))
         times_s = [start["monotonic_s"] + 0.3 + k / 10 for k in range(count)]
         watts = machine.power_w(times_s)
     zero_s = start["utc_s"] - start["monotonic_s"]
@@ -62,6 +63,13 @@ def model(folder):
     with tempfile.TemporaryDirectory() as scratch:
         made, _ = model_files(Path(scratch))
         shutil.copy(made, folder / "model.json")
+
+
+def forget_paths():
+    """Take the paths of this machine out of what was recorded."""
+    for file in RUNS.glob("*/*.json"):
+        text = file.read_text().replace(f"{ROOT}/", "")
+        file.write_text(re.sub(r"/tmp/\w+/", "", text))
 
 
 if __name__ == "__main__":
@@ -76,3 +84,5 @@ if __name__ == "__main__":
     for file in (RUNS / "real" / "demo-run").iterdir():
         file.rename(RUNS / "real" / file.name)
     (RUNS / "real" / "demo-run").rmdir()
+    (RUNS / "emulated" / "validate.counters.csv").unlink()
+    forget_paths()

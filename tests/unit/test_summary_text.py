@@ -80,7 +80,7 @@ def test_what_the_headline_excludes_is_said(tmp_path, channel, said):
 def test_a_narrow_screen_leaves_columns_out_before_it_breaks_lines(tmp_path):
     run = written(tmp_path, {DC: 100.0})
 
-    lines = render(run, summarize(run), screen=Screen(72)).splitlines()
+    lines = render(run, summarize(run), screen=Screen(80)).splitlines()
 
     (line,) = [line for line in lines if line.startswith("sources")]
     assert "measured" in line
