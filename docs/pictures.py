@@ -45,10 +45,10 @@ def photograph(folder: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     pages = {
-        "page": (["report", str(TRAINING)], "light", 1400),
-        "page-dark": (["report", str(TRAINING)], "dark", 1400),
-        "page-real": (["report", str(REAL)], "light", 1400),
-        "page-compare": (["compare", str(VALIDATION), *METER, "--span", "1"], "light", 1000),
+        "page": (["report", str(TRAINING)], "light", 1250),
+        "page-dark": (["report", str(TRAINING)], "dark", 1250),
+        "page-real": (["report", str(REAL)], "light", 1250),
+        "page-compare": (["compare", str(TRAINING), "--span", "1"], "light", 1150),
     }
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -494,7 +494,7 @@ def test_a_picture_is_written_whole_or_not_at_all(run_file, tmp_path):
     with pytest.raises(FileError, match="cannot write"):
         make("power", asked, tmp_path / "no" / "out.png")
     (tmp_path / "dir.png").mkdir()
-    with pytest.raises(FileError, match="is there already"):
+    with pytest.raises(FileError, match="is no plain file"):
         make("power", asked, tmp_path / "dir.png", force=True)
     with pytest.raises(ConfigError, match="did you mean 'stack'"):
         make("stck", asked, tmp_path / "out.png")

@@ -192,12 +192,12 @@ def test_a_page_holds_what_was_asked_for_beside_the_summary(tmp_path):
 
 @pytest.mark.parametrize("vs", [False, True])
 def test_a_comparison_makes_a_page(tmp_path, capsys, vs):
-    for name in "ab":
+    for name in "abcd":
         (tmp_path / name).mkdir()
     sources = {DC: [100.0, 200.0] * 30, PACKAGE: [50.0, 100.0] * 30}
-    runs = [str(write(tmp_path / name, sources)) for name in "ab"]
+    runs = [str(write(tmp_path / name, sources)) for name in "abcd"]
     page = tmp_path / "compare.html"
-    words = [runs[0], "--vs", runs[1]] if vs else runs
+    words = [*runs[:2], "--vs", *runs[2:]] if vs else runs
 
     assert main(["compare", *words, "--html", str(page)]) == 0
 

@@ -5,6 +5,7 @@ Where a whole stands against its parts, what lies below the line is not covered 
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pactmeter.report.plots.asked import Asked
     from pactmeter.report.plots.matched import Matched
 
+_LETTERS = 34
+"""So many stand beside an axis."""
 _RASTER = 5000
 """From so many points on they are dots in a PDF: as curves they would make it slow to open."""
 
@@ -87,7 +90,7 @@ def _whole(
     _square(axes, most_w([each for _, *both in points for each in both]))
     mark = f" ({synthetic})" if synthetic else ""
     axes.set_xlabel(f"{plain(found.whole, 32)}{mark} / W")
-    axes.set_ylabel(f"{sum_name(found.parts)}{mark} / W")
+    axes.set_ylabel(textwrap.fill(f"{sum_name(found.parts)}{mark} / W", _LETTERS))
     share = "" if found.share_pct is None else f"{found.share_pct:.1f} % of {plain(found.whole)} "
     head(axes, f"{share}is not covered by the parts: no error", columns=columns)
 
