@@ -15,14 +15,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 RUNS = Path(__file__).parent
 ROOT = RUNS.parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "unit")]
-
-from test_plots import model_files  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests"))
 
 from pactmeter.analysis.run import load  # noqa: E402
+from pactmeter.model.channel import Domain  # noqa: E402
 from support.machine import Machine  # noqa: E402
+from support.written import counter, gauge, write  # noqa: E402
 
 PACT = [sys.executable, "-m", "pactmeter"]
 METER_GAIN = 1.04
@@ -60,9 +62,31 @@ def validate(folder):
 
 
 def model(folder):
+    """Fit a model to made-up runs of six workloads, in which cycles and cache misses take power."""
+    supply = gauge("psu.dc_output", Domain.DC, synthetic="emulated")
+    package = counter("cpu.package0", Domain.PACKAGE, synthetic="emulated")
+    files = []
     with tempfile.TemporaryDirectory() as scratch:
-        made, _ = model_files(Path(scratch))
-        shutil.copy(made, folder / "model.json")
+        for place, name in enumerate(("cpu_a", "cpu_b", "io_a", "io_b", "vm_a", "vm_b")):
+            rng = np.random.default_rng(place)
+            cycles = (1 + place % 3) * 2e9 * rng.uniform(0.6, 1.4, 200)
+            misses = (1 + place // 2) * 3e7 * rng.uniform(0.5, 1.5, 200)
+            cpu_w = 20 + 1.2e-8 * cycles + rng.normal(0, 1.0, 200)
+            dc_w = 45 + 1.1 * cpu_w + 3e-7 * misses + rng.normal(0, 2.0, 200)
+            start = {"monotonic_s": 1000.0 * place, "utc_s": 1.772e9 + 1000.0 * place}
+            end = {key: value + 200 for key, value in start.items()}
+            event = {"scope": "system", "status": "ok", "reason": None, "group": "0"}
+            events = [{**event, "column": e, "full_name": e} for e in ("cycles", "cache-misses")]
+            more = {
+                "clock": {"start": start, "end": end},
+                "events": events,
+                "columns": {"cycles": cycles.tolist(), "cache-misses": misses.tolist()},
+            }
+            place_of = Path(scratch) / name
+            place_of.mkdir()
+            powers = {supply: dc_w.tolist(), package: cpu_w.tolist()}
+            files.append(write(place_of, powers, rows=200, more=more))
+        call(*PACT, "model", "fit", *files, "-o", folder / "model.json", cwd=folder)
 
 
 def forget_paths():

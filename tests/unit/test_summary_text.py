@@ -87,6 +87,15 @@ def test_a_narrow_screen_leaves_columns_out_before_it_breaks_lines(tmp_path):
     assert "% covered" in line
 
 
+def test_80_columns_hold_a_source_a_line(tmp_path):
+    found = [gauge(f"cpu.package{k}", Domain.PACKAGE, synthetic="emulated") for k in range(6)]
+    run = written(tmp_path, dict.fromkeys(found, 1234.5))
+
+    lines = render(run, summarize(run), screen=Screen(80)).splitlines()
+
+    assert sum("cpu.package" in line and "% covered" in line for line in lines) == 6
+
+
 @given(st.text(st.characters(categories=["L", "N", "Zs"]), max_size=300), st.integers(40, 200))
 def test_a_broken_line_keeps_all_its_words(line, width):
     parts = list(Screen(width).lines(line))

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 _MOST_REGIONS = 40
 """Lines of a table for people; a program reads them all from JSON."""
 _MOST_LINES = 15
-_DOMAIN, _MEAN = 1, 4
-"""Places of columns among those of a source."""
+_COLUMNS = (
+    ("channel", "domain", "origin", "energy", "mean", "coverage"),
+    ("channel", "origin", "energy", "mean", "coverage"),
+    ("channel", "origin", "energy", "coverage"),
+    ("channel", "origin alone", "energy alone", "coverage"),
+)
+"""Of a source: the first of these that fit are shown."""
 _EXCLUDED = {
     Domain.AC: "what another outlet than the metered one feeds",
     Domain.DC: "the power supply's own losses",
@@ -34,7 +39,12 @@ class _Room(NamedTuple):
     notes: int
 
 
-_ROOM = (_Room(20, 20, 3), _Room(8, 20, 2), _Room(5, 4, 1), _Room(3, 2, 1), _Room(2, 1, 0))
+_ROOM = (
+    *(_Room(sources, 20, 3) for sources in (20, 12, 8)),
+    *(_Room(sources, 20, 1) for sources in (8, 7, 6, 5, 4)),
+    *(_Room(sources, 4, 1) for sources in (4, 3)),
+    *(_Room(sources, 1, 0) for sources in (3, 2, 1)),
+)
 """Tried one after the other, until all fits."""
 
 
@@ -146,32 +156,37 @@ def _footprint(footprint: Footprint) -> list[str]:
 
 
 def _sources(found: list[dict[str, Any]], most: int, width: int | None) -> list[str]:
-    """Return a line a source; columns that do not fit are left out, the least telling first."""
-    rows = []
-    for s in found[:most]:
-        mean = "-" if s["mean_w"] is None else f"{s['mean_w']:.1f} W"
-        gaps = f", {s['gaps']} gap{'s' * (s['gaps'] != 1)}" if s["gaps"] else ""
-        rows.append(
-            (
-                s["channel"],
-                s["domain"] or "-",
-                s["origin"] + (f" ({s['synthetic']})" if s["synthetic"] else ""),
-                energy_text(s),
-                mean,
-                f"{100 * s['coverage']:.1f} % covered{gaps}",
-            )
-        )
-    if not rows:
+    """Return a line a source; what tells least is left out first where a line is too long."""
+    if not found:
         return []
+    # what is emulated as a whole stands in the first line
+    whole = len({s["synthetic"] for s in found}) == 1
     lines: list[str] = []
-    for left_out in ((), (_DOMAIN,), (_DOMAIN, _MEAN)):
-        kept = [[cell for k, cell in enumerate(row) if k not in left_out] for row in rows]
-        lines = aligned(kept)
+    for columns in _COLUMNS:
+        rows = [[_cell(s, column, whole) for column in columns] for s in found[:most]]
+        lines = aligned(rows)
         if width is None or max(map(len, lines)) + INDENT <= width:
             break
     if len(found) > most:
         lines.append(f"and {len(found) - most} more (--json has all)")
     return [f"{'' if k else 'sources':<{INDENT}}{line}" for k, line in enumerate(lines)]
+
+
+def _cell(source: dict[str, Any], column: str, whole: bool) -> str:
+    """Return a source's cell of a column, as named in `_COLUMNS`."""
+    mark = f" ({source['synthetic']})" if source["synthetic"] else ""
+    gaps = f", {source['gaps']} gap{'s' * (source['gaps'] != 1)}" if source["gaps"] else ""
+    cells = {
+        "channel": source["channel"],
+        "domain": source["domain"] or "-",
+        "origin": source["origin"] + mark,
+        "origin alone": source["origin"] + ("" if whole else mark),
+        "energy": energy_text(source),
+        "energy alone": energy_text(source).removesuffix(" (k=2)"),
+        "mean": "-" if source["mean_w"] is None else f"{source['mean_w']:.1f} W",
+        "coverage": f"{100 * source['coverage']:.1f} % covered{gaps}",
+    }
+    return cells[column]
 
 
 def _counters(summary: dict[str, Any]) -> list[str]:

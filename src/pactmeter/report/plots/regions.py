@@ -67,7 +67,12 @@ def draw(asked: Asked) -> Figure:
         head(axes, about(run), *whys, left)
     by_name = {e.channel: e for sources in shown for e in sources}
     handles = [
-        sample(f"{label(name, e.origin, e.synthetic)} ± U (k=2)", colour_of[name], marker="o")
+        sample(
+            f"{label(name, e.origin, e.synthetic)} ± U (k=2)",
+            colour_of[name],
+            marker="o",
+            hollow=not _is_real(e),
+        )
         for name, e in by_name.items()
     ]
     legend(figure, handles)
@@ -124,6 +129,10 @@ def _panel(
     return list(whys)[:2]
 
 
+def _is_real(source: Energy) -> bool:
+    return source.synthetic is None and source.origin == "measured"
+
+
 def _scaled(found: dict[str, Any], scale: float) -> tuple[float, float | None]:
     """Return an energy and its U in the unit of the axis."""
     u_j = found["u_j"]
@@ -134,7 +143,6 @@ def _point(
     axes: Axes, at: float, source: Energy, colour: str, figure: tuple[float, float | None]
 ) -> None:
     value, u = figure
-    real = source.synthetic is None and source.origin == "measured"
     drawn = axes.errorbar(
         [value],
         [at],
@@ -142,7 +150,7 @@ def _point(
         fmt="o",
         color=colour,
         markersize=3.5,
-        markerfacecolor=colour if real else "white",
+        markerfacecolor=colour if _is_real(source) else "white",
         capsize=2,
         elinewidth=1.0,
     )

@@ -183,10 +183,15 @@ def legend(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def sample(text: str, color: str, style: Dash = "-", marker: str = "") -> Line2D:
+def sample(
+    text: str, color: str, style: Dash = "-", marker: str = "", *, hollow: bool = False
+) -> Line2D:
     """Return a line, or a point, of a legend; its text is written as it is."""
     line = "none" if marker else style
-    return Line2D([], [], color=color, linestyle=line, marker=marker, label=text)
+    face = "none" if hollow else color
+    return Line2D(
+        [], [], color=color, linestyle=line, marker=marker, markerfacecolor=face, label=text
+    )
 
 
 def time_unit(duration_s: float) -> tuple[float, str]:
