@@ -65,8 +65,8 @@ def write(run: RecordedRun, path: Path, *, merge: Path | None = None) -> None:
     head |= {"baseTimeNanoseconds": base_ns, "pactmeter": about(run)}
     head.setdefault("displayTimeUnit", "ms")
     with _open(path) as file:
-        file.write(f'{json.dumps(head)[:-1]}, "traceEvents": [\n')
-        file.write(",\n".join(map(json.dumps, other.get("traceEvents", []))))
+        file.write(f'{_text(head)[:-1]}, "traceEvents": [\n')
+        file.write(",\n".join(map(_text, other.get("traceEvents", []))))
         is_first = not other.get("traceEvents")
         for event in trace.events():
             file.write(event if is_first else f",\n{event}")
@@ -151,8 +151,8 @@ class _Trace:
 
     def _counter(self, name: str, unit: str) -> Callable[[float, float], str]:
         """Return what gives the event of a counter at a time (s) with a value."""
-        head = f'{{"ph": "C", "pid": {self.pid}, "name": {json.dumps(f"{name} [{unit}]")}, "ts": '
-        middle = f', "args": {{{json.dumps(unit)}: '
+        head = f'{{"ph": "C", "pid": {self.pid}, "name": {_text(name)}, "ts": '
+        middle = f', "args": {{{_text(unit)}: '
         return lambda run_s, value: f"{head}{self.ns(run_s) / 1e3:.3f}{middle}{value:.6g}}}}}"
 
     def _gaps(self) -> Iterator[str]:
@@ -211,11 +211,16 @@ class _Trace:
             "dur": (self.ns(end_s) - start_ns) / 1e3,
             "args": told,
         }
-        return json.dumps(event)
+        return _text(event)
 
     def _named(self, what: str, tid: int, key: str, value: str | int) -> str:
         event = {"ph": "M", "name": what, "pid": self.pid, "tid": tid, "args": {key: value}}
-        return json.dumps(event)
+        return _text(event)
+
+
+def _text(value: Any) -> str:
+    """Return JSON; letters stand as they are, since Perfetto shows an escaped unit as it is."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _held(
@@ -297,11 +302,11 @@ def _open(path: Path) -> Iterator[io.TextIOWrapper]:
     """Open a text file; what does not end in ``.json`` is compressed, without name and date."""
     with path.open("wb") as plain:
         if path.name.lower().endswith(".json"):
-            with io.TextIOWrapper(plain, encoding="ascii") as text:
+            with io.TextIOWrapper(plain, encoding="utf-8", errors="replace") as text:
                 yield text
             return
         with (
             gzip.GzipFile("", "wb", 6, plain, mtime=0) as packed,
-            io.TextIOWrapper(packed, encoding="ascii") as text,
+            io.TextIOWrapper(packed, encoding="utf-8", errors="replace") as text,
         ):
             yield text

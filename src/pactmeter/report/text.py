@@ -176,7 +176,7 @@ def _cell(source: dict[str, Any], column: str, whole: bool) -> str:
     """Return a source's cell of a column, as named in `_COLUMNS`."""
     mark = f" ({source['synthetic']})" if source["synthetic"] else ""
     gaps = f", {source['gaps']} gap{'s' * (source['gaps'] != 1)}" if source["gaps"] else ""
-    cells = {
+    cells: dict[str, str] = {
         "channel": source["channel"],
         "domain": source["domain"] or "-",
         "origin": source["origin"] + mark,
