@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from pactmeter.export import latex
 from pactmeter.model.channel import Domain
+from support.rights import refuse
 from support.written import AC, DC, GPU, gauge, written
 
 TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|%[^\n]*\n?|[{}&$#_^~]|[^\\%{}&$#_^~]+", re.DOTALL)
@@ -126,3 +129,47 @@ def test_any_text_is_set_as_it_is_or_as_question_marks(text):
 )
 def test_figures_are_rounded_as_their_uncertainty(value, u, expected):
     assert latex.stated(value, u) == expected
+
+
+PAPER = r"""
+\documentclass{article}
+\usepackage{booktabs,siunitx}
+\input{run}
+\begin{document}\sloppy
+\PactSentence{} \PactHost, \PactFile, \PactDate, \PactStatus
+
+\begin{table}\centering\PactTable\end{table}
+\bibliographystyle{plain}\bibliography{run}
+\end{document}
+"""
+
+
+def typeset(folder):
+    """Return what pdfLaTeX says while it makes a paper of what was exported."""
+    if shutil.which("pdflatex") is None:
+        refuse("apt-get install texlive-latex-recommended texlive-science")
+    (folder / "paper.tex").write_text(PAPER)
+    latex_words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper"]
+    for words in (latex_words, ["bibtex", "paper"], latex_words, latex_words):
+        done = subprocess.run(words, cwd=folder, capture_output=True, timeout=120, check=False)
+        said = done.stdout.decode("utf-8", "replace")
+        assert done.returncode == 0, said
+    return said
+
+
+def test_latex_makes_a_paper_of_it_without_a_warning(tmp_path):
+    sources = {DC: 300.0, AC: 330.0, GPU: 100.0, gauge("cpu.package0", Domain.PACKAGE): 40.0}
+    made(written(tmp_path, sources), tmp_path)
+
+    said = typeset(tmp_path)
+
+    assert not re.findall(r".*(?:Warning|Overfull|undefined).*", said)
+    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_latex_survives_any_name(tmp_path):
+    name = r"\input{x} 100% & #1 $x_2^3$ ~ {} [b] * \" ' ` é ß \u202e \u05d0 \n" + "y" * 10_000
+    more = {"host": {"name": name}, "status": "incomplete", "reason": name}
+    made(written(tmp_path, {DC: 300.0, gauge(name[:60], Domain.GPU): 1.0}, more=more), tmp_path)
+
+    assert "Output written" in typeset(tmp_path)

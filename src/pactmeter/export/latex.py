@@ -164,10 +164,12 @@ def _table(sources: list[dict[str, Any]]) -> Iterator[str]:
         covered = f"{100 * source['coverage']:.1f}"
         rows.append((energy, u, mean, covered))
     forms = " ".join(f"S[table-format={_form(column)}]" for column in zip(*rows, strict=True))
-    yield rf"  \begin{{tabular}}{{ll{forms or 'rrrr'}}}"
+    # as narrow as a text column of the article class
+    yield r"  \begingroup\setlength{\tabcolsep}{3pt}%"
+    yield rf"  \begin{{tabular}}{{@{{}}ll{forms or 'rrrr'}@{{}}}}"
     yield r"    \toprule"
     heads = [r"Energy / \si{\joule}", r"$U$ ($k=2$) / \si{\joule}"]
-    heads += [r"Mean power / \si{\watt}", r"Covered / \si{\percent}"]
+    heads += [r"Mean / \si{\watt}", r"Covered / \si{\percent}"]
     yield rf"    Source & Origin & {' & '.join(f'{{{head}}}' for head in heads)} \\"
     yield r"    \midrule"
     for source, cells in zip(sources, rows, strict=True):
@@ -177,7 +179,7 @@ def _table(sources: list[dict[str, Any]]) -> Iterator[str]:
     if not sources:
         yield r"    \multicolumn{6}{l}{no energy was measured} \\"
     yield r"    \bottomrule"
-    yield r"  \end{tabular}%"
+    yield r"  \end{tabular}\endgroup"
 
 
 def _form(column: tuple[str, ...]) -> str:
