@@ -95,13 +95,15 @@ def test_the_items_combine_to_what_is_stated(found, one, seen):
     assert all(math.isfinite(item.u_j) and item.u_j >= 0 for item in stated.budget)
     assert len({item.name for item in stated.budget}) == len(stated.budget)
     assert stated.u_j == pytest.approx(2 * math.sqrt(sum(i.u_j**2 for i in stated.budget)))
-    assert 2 * math.hypot(*(row["u_j"] for row in rows)) == pytest.approx(stated.u_j, abs=1e-4)
+    assert 2 * math.hypot(*(row["u_j"] for row in rows)) == pytest.approx(
+        stated.u_j, rel=1e-9, abs=1e-4
+    )
     for item in stated.budget:
         assert item.half_width_j / item.shape.divisor == pytest.approx(item.u_j)
         assert item.basis
     if found.covered_s > 1e-3:
         of_mean_w = 2 * math.hypot(*(row["u_mean_w"] for row in rows))
-        assert of_mean_w == pytest.approx(stated.u_mean_w, abs=1e-4)
+        assert of_mean_w == pytest.approx(stated.u_mean_w, rel=1e-9, abs=1e-4)
         if not found.gap_s:
             assert stated.u_mean_w * found.covered_s == pytest.approx(stated.u_j)
     assert stated.dof is None or stated.dof >= min(i.dof for i in stated.budget if i.dof) - 1e-9
