@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _COUNTS = ("Event", "Count", "Scope", "Counted", "Status")
 _MOST_ROWS = 200
+_SCALES = ((1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"))
 _STRETCHES = 40
 """Rows of the power table for people without scripts."""
 
@@ -27,13 +28,32 @@ def energy(source: dict[str, Any]) -> str:
     return energy_text(source).replace("+/-", "±")
 
 
+def figure(source: dict[str, Any]) -> str:
+    """Return an energy as far as its uncertainty's second digit, in a unit of its size.
+
+    >>> figure({"energy_j": 19011152.5, "u_j": 968000.0})
+    '19.01 MJ ± 0.97 MJ (k=2)'
+    >>> figure({"energy_j": 6000.4, "u_j": 312.0})
+    '6000 J ± 310 J (k=2)'
+    """
+    if source["energy_j"] is None or not source["u_j"]:
+        return energy(source)
+    size_j = abs(source["energy_j"])
+    scale, unit = next((each for each in _SCALES if size_j >= 10 * each[0]), (1.0, "J"))
+    u = two_digits(source["u_j"] / scale)
+    places = 1 - math.floor(math.log10(u))
+    value = round(source["energy_j"] / scale, places)
+    shown = max(0, places)
+    return f"{value:.{shown}f} {unit} ± {u:.{shown}f} {unit} (k=2)"
+
+
 def top(run: RecordedRun, summary: dict[str, Any]) -> Markup:
     """Return the headline, what it stands for, and what the reader must not miss."""
     parts = [_banners(run, summary)]
     first = summary["headline"]
     elsewhere = (run.manifest.get("used") or {}).get("devices_sampled_by")
     if first is not None:
-        parts.append(paragraph(energy(first), "figure"))
+        parts.append(paragraph(figure(first), "figure"))
         parts.append(paragraph(Markup(f"{text(first['label'])} {_origin(first)}")))
     elif elsewhere:
         parts.append(paragraph("No energy in this file", "figure"))
@@ -51,6 +71,7 @@ def top(run: RecordedRun, summary: dict[str, Any]) -> Markup:
     if first is not None and first["u_j"] is not None and first["energy_j"]:
         share = f"{100 * first['u_j'] / first['energy_j']:.2g} % of it (k=2)"
     facts: list[tuple[str, object]] = [
+        ("Energy", energy(first) if first else "unknown"),
         ("Verdict", "no accuracy is claimed" if level == "none" else f"{level} class"),
         ("Uncertainty", share or "unknown"),
         ("Mean power", _watts(first["mean_w"]) if first else "unknown"),
