@@ -53,6 +53,7 @@ COMMANDS = (
     "baseline",
     "sync",
     "compare",
+    "ab",
     "validate",
     "curve",
     "model",

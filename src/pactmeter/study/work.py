@@ -28,7 +28,7 @@ def report(**told: float | str) -> None:
 def find(output: str) -> dict[str, Any] | None:
     r"""Return what a workload's output says of its work; None where it says nothing.
 
-    >>> find('epoch 1\nPACT-WORK {"steps": 3}\\n')
+    >>> find('epoch 1\nPACT-WORK {"steps": 3}\n')
     {'steps': 3}
 
     Raises:

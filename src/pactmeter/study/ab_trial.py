@@ -1,0 +1,165 @@
+"""One run of a comparison: what it used, how long it took, what work it did, or why it is out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pactmeter.analysis.checks.about import disorder
+from pactmeter.analysis.energy import energies
+from pactmeter.analysis.headline import headline, headline_parts
+from pactmeter.analysis.run import load
+from pactmeter.analysis.variants import LEAST_COVERAGE
+from pactmeter.errors import PactError
+from pactmeter.model.channel import Kind
+from pactmeter.study import work
+from pactmeter.study.ab_command import ERRORS, OUTPUT, POWER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pactmeter.analysis.run import RecordedRun
+    from pactmeter.model.energy import Energy
+    from pactmeter.study.ab_command import Ended
+
+AMOUNTS = ("samples", "images", "tokens", "requests", "steps", "iterations", "bogo_ops", "work")
+"""What a command may tell of that counts as work, the one that is compared first; else (a loss, an
+accuracy) it is a result."""
+
+_TAIL_BYTES = 1 << 20
+_FEWEST_PAIRS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of one of the two commands.
+
+    Attributes:
+        side: ``A`` or ``B``.
+        pair: Number of the pair, from 1.
+        folder: Name of its folder in that of the comparison.
+        code: The command's exit code.
+        reason: Why it does not count; None where it does.
+        duration_s: How long the command took, in seconds; None where that is unknown.
+        energy: The energy of the run's headline; None where there is none.
+        told: What the command says of its work.
+    """
+
+    side: str
+    pair: int
+    folder: str
+    code: int
+    reason: str | None = None
+    duration_s: float | None = None
+    energy: Energy | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How it is called: ``A of pair 3``."""
+        return f"{self.side} of pair {self.pair}"
+
+    def amount(self, name: str) -> float | None:
+        """Return how much work of a kind was done; None where the command does not say so."""
+        value = self.told.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data; the energy in joules with its U (k=2)."""
+        energy = self.energy
+        return {
+            "side": self.side,
+            "pair": self.pair,
+            "folder": self.folder,
+            "exit_code": self.code,
+            "reason": self.reason,
+            "duration_s": self.duration_s,
+            "channel": energy.channel if energy else None,
+            "energy_j": energy.energy_j if energy else None,
+            "u_j": energy.u_j if energy else None,
+            "mean_w": energy.mean_w if energy else None,
+            "work": self.told,
+        }
+
+
+def read_trial(side: str, pair: int, folder: Path, ended: Ended) -> Trial:
+    """Return what a run came to.
+
+    Args:
+        side: ``A`` or ``B``.
+        pair: Number of the pair, from 1.
+        folder: Its folder.
+        ended: How the command ended.
+    """
+    trial = Trial(side, pair, folder.name, ended.code)
+    if ended.timed_out:
+        return replace(trial, reason="took longer than --timeout")
+    if ended.code != 0:
+        said = _last_line(folder / ERRORS)
+        words = f": {said}" if said else ""
+        return replace(trial, reason=f"ended with exit code {ended.code}{words}")
+    try:
+        run = load(folder / POWER)
+        told = work.find(_tail(folder / OUTPUT)) or {}
+        trial = replace(trial, duration_s=run.duration_s, told=told, energy=_energy(run))
+    except PactError as error:
+        return replace(trial, reason=error.message)
+    return replace(trial, reason=_fault(run, trial))
+
+
+def _fault(run: RecordedRun, trial: Trial) -> str | None:
+    """Return why a run whose command ended well does not count; None where it does."""
+    amounts = [value for name in AMOUNTS if (value := trial.amount(name)) is not None]
+    if run.status != "complete":
+        return f"its run is {run.status}: {run.reason}"
+    if amounts and max(amounts) <= 0:
+        return "did no work, as it says itself"
+    return None if run.duration_s > 0 else "took no time that could be measured"
+
+
+def _energy(run: RecordedRun) -> Energy | None:
+    """Return the headline; None where too little of it is known.
+
+    A gauge's step errs the same way all along a steady load. Where polls differ by a step and more,
+    it does not: what is left of it is chance (Widrow and Kollar, Quantization Noise, 2008), and the
+    item is left out here.
+
+    Raises:
+        PactError: The rows of the run are not in order.
+    """
+    each = energies(run)
+    wrong = disorder(run, [energy.channel for energy in each])
+    if wrong:
+        raise PactError(f"{wrong} rows are out of order, twice there or take energy back")
+    found = headline(each)
+    if found is None or found.energy_j <= 0 or found.coverage < LEAST_COVERAGE:
+        return None
+    if all(_is_dithered(run, part.channel) for part in headline_parts(each)):
+        items = (item for item in found.budget if not item.name.endswith("resolution"))
+        found = found.with_budget(tuple(items))
+    return found
+
+
+def _is_dithered(run: RecordedRun, name: str) -> bool:
+    channel = next(channel for channel in run.channels if channel.name == name)
+    rough = run.about(name).get("roughness") or {}
+    if channel.kind is not Kind.POWER or not channel.resolution:
+        return True
+    pairs = rough.get("pairs", 0)
+    return bool(pairs >= _FEWEST_PAIRS and rough["square_w2"] / pairs >= channel.resolution**2)
+
+
+def _tail(path: Path) -> str:
+    """Return the end of an output, from the start of a line on."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    return text if size <= _TAIL_BYTES else text.partition("\n")[2]
+
+
+def _last_line(path: Path) -> str:
+    lines = [line.strip() for line in _tail(path).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""
