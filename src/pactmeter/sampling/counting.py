@@ -163,7 +163,7 @@ def line(start_s: float, length_s: float, counts: Sequence[int | None], shares: 
     r"""Return a line of the counters' table.
 
     >>> line(1.5, 0.01, [3, None], ",1,1")
-    '1.500000,0.010000,3,,1,1\\n'
+    '1.500000,0.010000,3,,1,1\n'
     """
     cells = ",".join(["" if count is None else str(count) for count in counts])
     return f"{start_s:.6f},{length_s:.6f},{cells}{shares}\n"
