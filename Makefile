@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # without its dependency smbus, which needs a compiler and which power supplies do not use
 LIQUIDCTL := 'liquidctl>=1.16'
-SOURCES := src tests benchmarks CV docs/conf.py docs/pictures.py docs/runs
+SOURCES := src tests benchmarks CV NLP RL stress docs/conf.py docs/pictures.py docs/runs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types layers docs unit bench truth bench-overhead bench-counters test-pmu wheel clean
@@ -70,13 +70,13 @@ $(VENV)/pip.stamp:
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 	@echo "setting up $(VENV) (once) ..."
-	@$(BIN)/python -m pip install -q --use-pep517 -e '.[nvml,workloads]' -r requirements-psu.txt
+	@$(BIN)/python -m pip install -q --use-pep517 -e '.[nvml,demo]' -r requirements-psu.txt
 	@$(BIN)/python -m pip install -q --no-deps $(LIQUIDCTL)
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml requirements-psu.txt
 	@echo "setting up $(VENV) for development (once) ..."
-	@$(BIN)/python -m pip install -q --use-pep517 -e '.[nvml,report,workloads,hdf5,parquet,dev]' \
+	@$(BIN)/python -m pip install -q --use-pep517 -e '.[nvml,report,demo,hdf5,parquet,dev]' \
 		-r requirements-psu.txt
 	@$(BIN)/python -m pip install -q --no-deps $(LIQUIDCTL)
 	@$(BIN)/python -m pip install -q --use-pep517 smbus || \
@@ -88,10 +88,10 @@ $(VENV)/peers.stamp: $(VENV)/pip.stamp benchmarks/peers.txt
 	@$(VENV)/peers/bin/python -m pip install -q -r benchmarks/peers.txt
 	@touch $@
 
-# what the callbacks and the notebook's magic are tested with
-$(VENV)/frameworks.stamp: $(VENV)/pip.stamp tests/integration/frameworks.txt
+# what the studies, the callbacks and the notebook's magic are tested with
+$(VENV)/frameworks.stamp: $(VENV)/pip.stamp tests/integration/frameworks.txt tests/integration/workloads.txt
 	@sh tools/make-venv.sh $(PYTHON) $(VENV)/frameworks
-	@$(VENV)/frameworks/bin/python -m pip install -q -r tests/integration/frameworks.txt
+	@$(VENV)/frameworks/bin/python -m pip install -q -r tests/integration/workloads.txt
 	@touch $@
 
 # performance-features is compiled: where that fails, the table says so
