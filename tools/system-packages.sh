@@ -7,6 +7,8 @@ missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need gcc gcc
 need chromium chromium
+need stress stress
+need stress-ng stress-ng
 need pdflatex "texlive-latex-base texlive-latex-recommended texlive-science"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 ldconfig -p 2>/dev/null | grep -q libusb-1.0.so.0 || missing="$missing libusb-1.0-0"

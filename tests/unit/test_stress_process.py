@@ -1,0 +1,116 @@
+"""A load's processes: what they did is told, and none of them is left."""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pactmeter.errors import PactError
+from pactmeter.study import stress_process
+from pactmeter.study.stress_process import run
+
+STUBBORN = "trap '' TERM; sleep 61 & echo $! $$ > pids; wait"
+
+
+@pytest.fixture
+def ran(tmp_path):
+    """Run a shell's line in a folder of its own; return how it ended and what it printed."""
+
+    def shell(line, **more):
+        with tempfile.TemporaryFile() as log:
+            ended = run(["sh", "-c", line], tmp_path, log, **more)
+            log.seek(0)
+            return ended, log.read().decode()
+
+    return shell
+
+
+def are_gone(pids):
+    """Whether no process is left, but for the dead that nobody has asked after."""
+    for pid in pids.split():
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            continue
+        if state not in "ZX":
+            return False
+    return True
+
+
+def soon_gone(pids):
+    end = time.monotonic() + 10
+    while not are_gone(pids):
+        assert time.monotonic() < end, "it is still there"
+        time.sleep(0.01)
+    return True
+
+
+def test_exit_code_output_folder_and_the_kernels_account_are_told(ran, tmp_path):
+    ended, out = ran("pwd; echo wrong >&2; exit 3")
+    assert (ended.code, out) == (3, f"{tmp_path}\nwrong\n")
+    code = "b = bytearray(40_000_000)\nfor i in range(0, len(b), 4096): b[i] = 1"
+    ended, _ = ran(f"{sys.executable} -c '{code}'; sleep 0.2")
+    assert ended.code == 0
+    assert ended.took_s >= 0.2
+    assert 0 < ended.cpu_s <= ended.took_s * (os.cpu_count() or 1)
+    assert ended.faults > 0
+    assert ran("kill -9 $$")[0].code == 137
+
+
+def test_a_program_that_cannot_be_started_is_told(tmp_path):
+    with tempfile.TemporaryFile() as log, pytest.raises(PactError, match="cannot start /nowhere"):
+        run(["/nowhere"], tmp_path, log)
+
+
+def test_after_its_time_a_load_is_killed_with_its_children_however_stubborn(ran, tmp_path):
+    with pytest.raises(PactError, match=r"did not end within 0.5 s"):
+        ran(STUBBORN, limit_s=0.5, soft_s=0.1)
+    assert soon_gone((tmp_path / "pids").read_text())
+
+
+def test_a_child_that_outlives_its_load_is_killed(ran, tmp_path):
+    ended, _ = ran("sleep 61 & echo $! > pids; exit 4")
+    assert ended.code == 4
+    assert soon_gone((tmp_path / "pids").read_text())
+
+
+def test_a_load_may_end_softly(ran, tmp_path):
+    line = "trap 'echo done > soft; exit 5' TERM; echo here > up; while :; do sleep 0.01; done"
+    with pytest.raises(PactError):
+        ran(line, limit_s=1.0, soft_s=30)
+    assert (tmp_path / "soft").read_text() == "done\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_load_and_comes_out_as_an_exit(ran, tmp_path, number):
+    def interrupt():
+        while not (tmp_path / "pids").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    with stress_process.ended_by_signals():
+        thread.start()
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as told:
+            ran(STUBBORN, soft_s=0.1)
+    thread.join()
+    if number != signal.SIGINT:
+        assert told.value.code == 128 + number
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert soon_gone((tmp_path / "pids").read_text())
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stress_process.ended_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
