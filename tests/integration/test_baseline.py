@@ -57,7 +57,7 @@ def test_without_a_source_of_power_it_is_refused_at_once(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", [("--duration", "1"), ("--duration", "nan")])
+@pytest.mark.parametrize("words", [("--duration", "0.5"), ("--duration", "nan")])
 def test_a_duration_that_tells_nothing_is_refused(tmp_path, words):
     done = pactmeter("baseline", *words, folder=tmp_path, env={})
 

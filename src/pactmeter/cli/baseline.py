@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NAME = "baseline"
 HELP = "measure the machine at rest"
 
-_SHORTEST_S = 5.0
+_SHORTEST_S = 1.0
 _SETTLE_S = 5.0
 """Clocks and fans come down after the start of a context or of the interpreter."""
 _CONTEXT_S = 120.0

@@ -55,6 +55,7 @@ COMMANDS = (
     "compare",
     "ab",
     "validate",
+    "study",
     "curve",
     "model",
     "bench",

@@ -1,0 +1,119 @@
+"""A trial's files come to their place, whenever a kill cuts the way there."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from pactmeter.errors import FileError
+from pactmeter.study import trial
+from pactmeter.study.plan import Trial
+
+ONE = Trial(order=3, block=1, workload="vgg_train_1", trial=2)
+OWN = {
+    "PACT.csv": "vgg_train_1_2_PACT.csv",
+    "PACT.counters.csv": "vgg_train_1_2_PACT.counters.csv",
+    "PACT.json": "vgg_train_1_2_PACT.json",
+    trial.OUTPUT: "vgg_train_1_2_out.txt",
+    trial.RECORD: "vgg_train_1_2_trial.json",
+    "model.bin": "vgg_train_1_2_files/model.bin",
+}
+
+
+def ran(study):
+    """Make the folder of a trial that has ended."""
+    folder = trial.fresh(study, ONE.stem)
+    for name in OWN:
+        (folder / name).write_text(name)
+    return folder
+
+
+def placed(study):
+    return {str(p.relative_to(study)) for p in study.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("moves", range(len(OWN) + 1))
+def test_files_are_moved_once_and_all_however_often_that_is_cut_short(tmp_path, monkeypatch, moves):
+    ran(tmp_path)
+    left, rename = [moves], Path.rename
+
+    def killed_after(path, target):
+        if not left[0]:
+            raise OSError(errno.EINTR, "killed here")
+        left[0] -= 1
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed_after)
+        if moves < len(OWN):
+            with pytest.raises(FileError, match="cannot move the files of vgg_train_1_2"):
+                trial.place(tmp_path, ONE, "cv", failed_attempt=None)
+    trial.place(tmp_path, ONE, "cv", failed_attempt=None)
+    trial.place(tmp_path, ONE, "cv", failed_attempt=None)
+
+    assert placed(tmp_path) == set(OWN.values())
+    assert all((tmp_path / target).read_text() == name for name, target in OWN.items())
+
+
+def test_a_failed_trial_and_the_output_of_stress_have_other_places(tmp_path):
+    ran(tmp_path)
+
+    trial.place(tmp_path, ONE, "stress", failed_attempt=4)
+
+    assert {Path(name).parts[:2] for name in placed(tmp_path)} == {("failed", "vgg_train_1_2-4")}
+    assert (tmp_path / "failed/vgg_train_1_2-4/vgg_train_1_2_out.csv").exists()
+
+
+def test_what_a_killed_attempt_left_is_no_part_of_the_next(tmp_path):
+    ran(tmp_path)
+
+    assert list(trial.fresh(tmp_path, ONE.stem).iterdir()) == []
+
+
+def judged(folder, output, exit_code=0, manifest=None):
+    (folder / trial.OUTPUT).write_text(output)
+    if manifest is not None:
+        (folder / "PACT.csv").write_text("")
+        (folder / "PACT.json").write_text(json.dumps({"schema": 1, **manifest}))
+    return trial.judge(folder, exit_code, None)
+
+
+COMPLETE = {"status": "complete"}
+
+
+@pytest.mark.parametrize(
+    ("output", "manifest", "reason"),
+    [
+        ("", COMPLETE, None),
+        ('PACT-WORK {"steps": 0, "samples": 3}', COMPLETE, None),
+        ('PACT-WORK {"steps": 0, "bogo_ops": 0}', COMPLETE, "it did no work: steps 0, bogo_ops 0"),
+        ('PACT-WORK {"loss_last": 0}', COMPLETE, None),
+        ("PACT-WORK [1]", COMPLETE, "no object"),
+        ("", {"status": "incomplete", "reason": "died"}, "its run is incomplete: died"),
+        ("", {"status": "failed"}, "its run is failed: no reason told"),
+        ("", None, "it left no PACT.csv"),
+    ],
+)
+def test_a_trial_counts_only_if_it_measured_work(tmp_path, output, manifest, reason):
+    found = judged(tmp_path, output, manifest=manifest)
+
+    assert found.status == ("done" if reason is None else "failed")
+    assert (reason or "") in (found.reason or "")
+
+
+def test_the_work_is_found_at_the_end_of_a_long_output(tmp_path):
+    output = "x" * 3_000_000 + '\nPACT-WORK {"steps": 7, "weights": "random", "flag": true}\n\xff'
+
+    found = judged(tmp_path, output, manifest=COMPLETE)
+
+    assert found.work == {"steps": 7}
+    assert found.marks == {"weights": "random"}
+
+
+def test_the_last_words_are_the_workloads_own(tmp_path):
+    output = "epoch 1\nno such file: cifar\nPACT: recorded in PACT.csv\n"
+
+    assert judged(tmp_path, output, 3).reason == "exit code 3; its last words: no such file: cifar"
