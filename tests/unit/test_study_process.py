@@ -15,7 +15,7 @@ import pytest
 
 from pactmeter.study import process
 
-WAITS_S = 20.0
+WAITS_S = 60.0
 FAMILY = """
 import os, subprocess, sys, time
 ways = [{"env": {}}] * 3 + [{}, {"start_new_session": True}] + [{"env": {}}] * 3

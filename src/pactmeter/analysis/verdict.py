@@ -78,6 +78,15 @@ def level(relative_pct: float | None, checks: Sequence[Check]) -> str:
     return "none"
 
 
+def level_text(told: dict[str, Any]) -> str:
+    """Return what a verdict claims, in words: ``5% class, not calibrated``."""
+    level: str = told["level"]
+    if level == "none":
+        return "no accuracy claimed"
+    proof = next((c["text"] for c in told["checks"] if c["id"] == "Q13"), "not calibrated")
+    return f"{level} class, {proof}"
+
+
 def two_digits(value: float) -> float:
     """Round to two significant digits, as an uncertainty is stated (GUM 7.2.6).
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.verdict import two_digits
+from pactmeter.analysis.verdict import level_text, two_digits
 from pactmeter.export.base import about
 
 if TYPE_CHECKING:
@@ -101,9 +101,6 @@ def _rounded(value: float, places: int) -> str:
 def _macros(told: dict[str, Any]) -> dict[str, str]:
     """Return the text of each macro."""
     summary, first = told["summary"], told["summary"]["headline"]
-    checks = summary["verdict"]["checks"]
-    proof = next((c["text"] for c in checks if c["id"] == "Q13"), "not calibrated")
-    level = summary["verdict"]["level"]
     found = {
         "PactVersion": escaped(told["pactmeter"]),
         "PactFile": escaped(told["file"]),
@@ -116,9 +113,7 @@ def _macros(told: dict[str, Any]) -> dict[str, str]:
         "PactSource": "none",
         "PactOrigin": "not measured",
         "PactCoverage": _UNKNOWN,
-        "PactVerdict": "no accuracy claimed"
-        if level == "none"
-        else f"{escaped(level)} class, {escaped(proof)}",
+        "PactVerdict": escaped(level_text(summary["verdict"])),
     }
     if first is not None and first["energy_j"] is not None:
         share = None if not first["energy_j"] else first["mean_w"] / first["energy_j"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pactmeter.analysis.verdict import two_digits
+from pactmeter.analysis.verdict import level_text, two_digits
 from pactmeter.model.channel import Domain
 from pactmeter.report.quality import aligned
 from pactmeter.report.screen import INDENT, Screen, Style
@@ -250,6 +250,5 @@ def _verdict(summary: dict[str, Any], most: int) -> str:
     ]
     if len(told) > most:
         told = [*told[:most], f"and {len(told) - most} more (--json has all)"]
-    proof = next((c["text"] for c in checks if c["id"] == "Q13"), "not calibrated")
-    text = "no accuracy claimed" if level == "none" else f"{level} class, {proof}"
-    return f"verdict   {text}" + (f"; {'; '.join(told)}" if told else "")
+    text = "; ".join([level_text(summary["verdict"]), *told])
+    return f"verdict   {text}"

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.verdict import two_digits
+from pactmeter.analysis.verdict import level_text, two_digits
 from pactmeter.model.channel import Kind
 from pactmeter.report.html.markup import Markup, name, pairs, paragraph, section, table, text
 from pactmeter.report.text import energy_text, excluded
@@ -66,13 +66,12 @@ def top(run: RecordedRun, summary: dict[str, Any]) -> Markup:
         told = summary["calibrated"]
         parts.append(paragraph(f"Calibrated: {energy(told)}, {told['label']}"))
     calls = summary["calls"]
-    level = summary["verdict"]["level"]
     share = None
     if first is not None and first["u_j"] is not None and first["energy_j"]:
         share = f"{100 * first['u_j'] / first['energy_j']:.2g} % of it (k=2)"
     facts: list[tuple[str, object]] = [
         ("Energy", energy(first) if first else "unknown"),
-        ("Verdict", "no accuracy is claimed" if level == "none" else f"{level} class"),
+        ("Verdict", level_text(summary["verdict"])),
         ("Uncertainty", share or "unknown"),
         ("Mean power", _watts(first["mean_w"]) if first else "unknown"),
         ("Time measured", f"{summary['duration_s']:.3f} s in {calls} call{'s' * (calls != 1)}"),
