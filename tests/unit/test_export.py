@@ -57,7 +57,7 @@ def test_files_of_the_run_are_never_written_over(tmp_path, name):
     (tmp_path / "link.csv").hardlink_to(tmp_path / "PACT.csv")
     before = (tmp_path / name).read_bytes()
 
-    with pytest.raises(FileError, match="part of the run"):
+    with pytest.raises(FileError, match="what this is made from"):
         exported(run, "long", tmp_path / name, force=True)
 
     assert (tmp_path / name).read_bytes() == before

@@ -573,11 +573,11 @@ def test_a_chunk_that_is_damaged_gives_no_marks_and_no_error(tmp_path):
 
 def test_the_table_gives_figures_and_says_why_there_is_none(recorded):
     run = recorded([(5, 15, "low", 0), *((20, 20.1, f"s{k}", k) for k in range(50))])
-    text = regions_table(summarize(run)["regions"])
+    text = regions_table(summarize(run)["regions"], [])
     assert "low     1      10.000 s  10.000 s  1000.0 J +/- " in text
     assert "and 11 more" in text
     assert text.count("least that is resolved") == 1
-    assert "none was marked" in regions_table([])
+    assert "none was marked" in regions_table([], [])
 
 
 def test_a_run_without_regions_has_an_empty_list(recorded):

@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,20 @@ from pactmeter.analysis.summary import summarize
 from pactmeter.cli.main import main
 from pactmeter.model.channel import Domain
 from pactmeter.report.screen import Screen, Style
-from pactmeter.report.text import render
-from support.written import DC, GPU, PACKAGE, PSYS, WALL, counter, gauge, write, written
+from pactmeter.report.text import regions_table, render
+from support.written import (
+    AC,
+    DC,
+    GPU,
+    PACKAGE,
+    PSYS,
+    UTC_S,
+    WALL,
+    counter,
+    gauge,
+    write,
+    written,
+)
 
 CODE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -177,7 +191,7 @@ def test_no_page_is_written_over_the_run_itself(tmp_path, capsys):
 
     assert main(["report", str(path), "--html", str(path), "--force"]) == 1
 
-    assert "is part of the run itself" in capsys.readouterr().err
+    assert "is what this is made from" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 
@@ -221,3 +235,77 @@ def test_the_run_that_a_page_is_of_may_be_one_without_energy(tmp_path):
 
     assert "Energy: not measured" in page.read_text()
     assert load(path).manifest["events"]
+
+
+def test_no_page_is_written_over_what_it_is_made_from(tmp_path, capsys):
+    path = write(tmp_path, {DC: 100.0})
+    meter = tmp_path / "meter.csv"
+    lines = [f"{UTC_S + k},110" for k in range(-5, 70)]
+    meter.write_text("\n".join(["time,P [W]", *lines]) + "\n")
+    words = ["--reference", str(meter), "--power-column", "P [W]", "--accuracy", "1"]
+
+    assert main(["report", str(path), *words, "--html", str(meter), "--force"]) == 1
+
+    assert "is what this is made from" in capsys.readouterr().err
+    assert meter.read_text().startswith("time,P [W]")
+
+
+# --- what a stranger must be told ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sources", "why"),
+    [
+        ({}, "no source was found"),
+        ({DC: [None] * 60}, "psu.dc_output gave no reading"),
+        ({AC: 100.0}, "what was found is estimated"),
+        (
+            {gauge("hwmon.board", None): 100.0},
+            "hwmon.board is measured, but covers no whole machine, processor or GPU",
+        ),
+    ],
+)
+def test_why_there_is_no_headline_is_said(tmp_path, sources, why):
+    run = written(tmp_path, sources)
+    summary = summarize(run)
+
+    assert f"energy    not measured: {why} (" in render(run, summary)
+    assert why in summary["verdict"]["checks"][0]["text"]
+
+
+def test_only_what_is_emulated_is_called_so(tmp_path):
+    card = counter("gpu0", Domain.GPU, synthetic="emulated")
+    run = written(tmp_path, {DC: 100.0, card: 40.0})
+
+    assert render(run, summarize(run)).splitlines()[0].endswith("  [emulated: gpu0]")
+
+
+def test_nothing_in_a_run_writes_on_the_terminal(tmp_path):
+    run = written(tmp_path, {DC: 100.0}, more={"problems": ["a \x1b]0;title\x07 b"]})
+
+    assert "\x1b" not in render(run, summarize(run))
+
+
+def test_a_table_of_regions_fits_the_screen_and_says_what_it_leaves_out(tmp_path):
+    marks = [[0.0, 60.0, "call", 0, 1], [0.0, 30.0, "\x1b[2J" + "long" * 999, 0, 1]]
+    sources = {DC: 100.0, AC: 110.0, PACKAGE: 40.0, GPU: 30.0}
+    summary = summarize(written(tmp_path, sources, events=("faults",), regions=marks))
+
+    wide = regions_table(summary["regions"], summary["sources"])
+    narrow = regions_table(summary["regions"], summary["sources"], Screen(100))
+
+    assert "psu.ac_input (estimated)" in wide
+    assert "\x1b" not in wide
+    assert all(len(line) <= 100 for line in narrow.splitlines())
+    assert "no room for" in narrow
+    assert "faults" in narrow.splitlines()[-1]
+
+
+def test_a_page_is_written_though_nobody_reads_what_is_printed(tmp_path):
+    path, page = write(tmp_path, {DC: 100.0, AC: 110.0}), tmp_path / "compare.html"
+    words = [sys.executable, "-m", "pactmeter", "compare", str(path), "--html", str(page)]
+
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        process.stdout.close()
+
+    assert page.read_text().startswith("<!doctype html>")

@@ -40,6 +40,22 @@ def headline(found: list[Energy]) -> Energy | None:
     return total(parts, "+".join(names).lower(), label)
 
 
+def why_none(found: list[Energy]) -> str:
+    """Return why some energies give no headline."""
+    measured = [energy for energy in found if energy.origin is Origin.MEASURED]
+    read = [energy.channel for energy in measured if energy.covered_s > 0]
+    if read:
+        is_one = len(read) == 1
+        return (
+            f"{', '.join(read)} {'is' if is_one else 'are'} measured, but"
+            f" {'covers' if is_one else 'cover'} no whole machine, processor or GPU"
+        )
+    if measured:
+        return f"{', '.join(energy.channel for energy in measured)} gave no reading"
+    origins = sorted({energy.origin.value for energy in found})
+    return f"what was found is {' or '.join(origins)}" if origins else "no source was found"
+
+
 def sum_name(found: list[Energy]) -> str | None:
     """Return the name of the headline by which it is told from its parts; None: there is none.
 

@@ -9,6 +9,8 @@ from pactmeter.analysis.checks import about, sensors, times
 from pactmeter.analysis.checks.calibrated import calibration
 from pactmeter.analysis.checks.check import FAIL, NOT_CHECKED, PASS, WARN, Case, Check
 from pactmeter.analysis.checks.physics import physics
+from pactmeter.analysis.energy import energies
+from pactmeter.analysis.headline import why_none
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +26,7 @@ def verdict(run: RecordedRun, case: Case | None) -> dict[str, Any]:
         case: Its headline and what belongs to it; None: there is no headline.
     """
     if case is None:
-        why = "nothing that was found gave one" if run.channels else "no source was found"
-        text = f"no measured energy: {why} (`pactmeter doctor` says why)"
+        text = f"no measured energy: {why_none(energies(run))} (`pactmeter doctor` says why)"
         rule = "a measured source of energy"
         missing = Check("Q1", FAIL, None, text, rule, "`pactmeter doctor` has the exact fix")
         return {"level": "none", "checks": [missing.to_dict()], "not_checked": []}

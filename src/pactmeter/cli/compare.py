@@ -12,6 +12,7 @@ from those of A, and is that more than chance?
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.run import load
@@ -21,14 +22,11 @@ from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from pactmeter.analysis.run import RecordedRun
 
 NAME = "compare"
 HELP = "compare sources within runs, or sets of runs"
-_MOST_GB = 1e6
-
 _MOST = 1e6
 """No machine has so many watts, or GB of memory."""
 
@@ -93,7 +91,7 @@ def _sources(args: argparse.Namespace) -> int:
     from pactmeter.analysis.metered import metered
     from pactmeter.analysis.sync.channels import read_delays
     from pactmeter.report.agreement import render
-    from pactmeter.report.html.page import sources_page
+    from pactmeter.report.html.page import sources_page, write_page
 
     for name, value in (("tdp", args.tdp), ("ram", args.ram)):
         if value is not None and not 0 < value < _MOST:
@@ -104,7 +102,9 @@ def _sources(args: argparse.Namespace) -> int:
     runs = [load(file) for file in args.files]
     if args.reference:
         runs = [metered(run, args.reference, **reference_columns(args)) for run in runs]
+    inputs = [args.reference, args.lag if args.lag != "find" else None]
     keep = [path for run in runs for path in run.files.all]
+    keep += [Path(each) for each in inputs if each]
     require_page(args, keep)
     found = compare_sources(
         runs,
@@ -114,31 +114,32 @@ def _sources(args: argparse.Namespace) -> int:
         tdp_w=args.tdp,
         ram_bytes=_bytes(args.ram),
     )
-    print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
     if args.html is not None:
-        _page(args, sources_page(found), keep)
+        write_page(args.html, sources_page(found), force=args.force, keep=keep)
+    _say(args, found.to_dict(), render(found))
     return 0
 
 
-def _page(args: argparse.Namespace, content: str, keep: list[Path]) -> None:
-    from pactmeter.report.html.page import write_page
-
-    write_page(args.html, content, force=args.force, keep=keep)
-    if not args.json:
+def _say(args: argparse.Namespace, told: dict[str, Any], text: str) -> None:
+    if args.json:
+        print(json.dumps(told, indent=1))
+        return
+    print(text)
+    if args.html is not None:
         print(f"page      {short_path(args.html)}")
 
 
 def _bytes(gigabytes: float | None) -> int | None:
     if gigabytes is None:
         return None
-    if not 0 < gigabytes < _MOST_GB:
+    if not 0 < gigabytes < _MOST:
         raise ConfigError(f"a memory of {gigabytes:g} GB", "--ram 64")
     return round(gigabytes * 2**30)
 
 
 def _sets(args: argparse.Namespace) -> int:
     from pactmeter.analysis.variants import compare_runs
-    from pactmeter.report.html.page import sets_page
+    from pactmeter.report.html.page import sets_page, write_page
     from pactmeter.report.variants import render
 
     if len(args.channel) > 1:
@@ -153,7 +154,7 @@ def _sets(args: argparse.Namespace) -> int:
     options: dict[str, Any] = {"margin_pct": args.margin, "paired": args.paired, "tests": args.test}
     channel = args.channel[0] if args.channel else None
     found = compare_runs(base, variants, channel=channel, **options)
-    print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
     if args.html is not None:
-        _page(args, sets_page(found), keep)
+        write_page(args.html, sets_page(found), force=args.force, keep=keep)
+    _say(args, found.to_dict(), render(found))
     return 0

@@ -51,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--merge puts a trace into a trace", "--to trace, or leave --merge out")
     recorded = load(args.file)
     write = None if args.merge is None else partial(trace.write, merge=args.merge)
-    for path in export(recorded, exporter, args.output, force=args.force, write=write):
+    inputs = [] if args.merge is None else [args.merge]
+    made = export(recorded, exporter, args.output, force=args.force, write=write, inputs=inputs)
+    for path in made:
         print(short_path(path))
     if recorded.status != "complete":
         why = f" ({recorded.reason})" if recorded.reason else ""

@@ -93,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the summary."""
     factor = intensity(args)
     recorded = replace(load(args.file), is_aperiodic=args.aperiodic)
-    require_page(args, recorded.files.all)
+    inputs = [args.reference, args.calibration, args.curve, *args.baseline]
+    keep = [*recorded.files.all, *(Path(each) for each in inputs if each)]
+    require_page(args, keep)
     if args.reference:
         recorded = metered(recorded, args.reference, **reference_columns(args))
     baselines, notes = rest_of(recorded, args.baseline)
@@ -123,27 +125,29 @@ def run(args: argparse.Namespace) -> int:
     if args.aperiodic:
         summary["aperiodic"] = True
     if args.html is not None:
-        _page(recorded, summary, args)
+        _page(recorded, summary, args, keep)
     if args.json:
         print(json.dumps(summary, indent=1))
         return 0
     print(render(recorded, summary, footprint, Screen.of(sys.stdout)))
     if footprint is None and factor is not None:
         print("carbon    none: there is no measured energy to convert")
-    print("\n".join(_further(summary, args)))
+    print("\n".join(_further(summary, args, Screen.of(sys.stdout))))
     return 0
 
 
-def _page(recorded: RecordedRun, summary: dict[str, Any], args: argparse.Namespace) -> None:
+def _page(
+    recorded: RecordedRun, summary: dict[str, Any], args: argparse.Namespace, keep: list[Path]
+) -> None:
     try:
         from pactmeter.report.html.page import run_page, write_page
     except ImportError as error:
         raise PactError("a page needs numpy", "pip install 'pactmeter[report]'") from error
     content = run_page(recorded, summary)
-    write_page(args.html, content, force=args.force, keep=recorded.files.all)
+    write_page(args.html, content, force=args.force, keep=keep)
 
 
-def _further(summary: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
+def _further(summary: dict[str, Any], args: argparse.Namespace, screen: Screen) -> Iterator[str]:
     """Yield what was asked for beside the summary."""
     if "curve" in summary:
         told = summary["curve"]
@@ -151,7 +155,7 @@ def _further(summary: dict[str, Any], args: argparse.Namespace) -> Iterator[str]
     yield render_net(summary["baseline"]) if "baseline" in summary else "idle      not measured"
     for name, is_asked in (("regions", args.regions), ("regions_each", True), ("windows", True)):
         if is_asked and name in summary:
-            yield f"\n{regions_table(summary[name])}"
+            yield f"\n{regions_table(summary[name], summary['sources'], screen)}"
     if args.rules:
         yield f"\n{rules_table(summary['rules'])}"
     if args.budget:

@@ -11,7 +11,7 @@ from pactmeter.errors import PactError
 from pactmeter.store.output import save
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pactmeter.analysis.run import RecordedRun
@@ -54,6 +54,7 @@ def export(
     *,
     force: bool = False,
     write: Callable[[RecordedRun, Path], None] | None = None,
+    inputs: Sequence[Path] = (),
 ) -> list[Path]:
     """Export a run and return the files written, the one named first.
 
@@ -63,6 +64,7 @@ def export(
         out: The file to write; its folder must be there.
         force: Whether files that are there are written over; those of the run never are.
         write: What writes, instead of the exporter's own ``write``.
+        inputs: Further files that it reads, and so are never written over.
 
     Raises:
         FileError: A file is there already, or cannot be written.
@@ -70,7 +72,8 @@ def export(
     """
     writes = write or exporter.write
     try:
-        return save(out, lambda path: writes(run, path), force=force, keep=run.files.all)
+        keep = [*run.files.all, *inputs]
+        return save(out, lambda path: writes(run, path), force=force, keep=keep)
     except ImportError as error:
         extra = getattr(exporter, "EXTRA", None)
         raise PactError(

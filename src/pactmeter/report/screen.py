@@ -25,6 +25,17 @@ class Style(StrEnum):
     WARN = "\x1b[33m"
 
 
+def cut(name: str, most: int) -> str:
+    r"""Return a name as a cell of a table: one line, not longer than so many letters.
+
+    >>> cut("a\nb", 9), cut("x" * 99, 9)
+    ('a b', 'xxxx…xxxx')
+    """
+    if len(name) > most:
+        name = f"{name[: most // 2]}…{name[len(name) - (most - 1) // 2 :]}"
+    return "".join(letter if letter.isprintable() else " " for letter in name)
+
+
 @dataclass(frozen=True, slots=True)
 class Screen:
     """A screen.
@@ -52,6 +63,7 @@ class Screen:
         >>> list(Screen(30).lines("files     a/long/folder with/PACT.csv"))
         ['files     a/long/folder', '          with/PACT.csv']
         """
+        line = "".join(letter if letter.isprintable() else " " for letter in line)
         shown = [line]
         if self.width is not None and len(line) > self.width:
             shown = textwrap.wrap(line, self.width, subsequent_indent=" " * INDENT)

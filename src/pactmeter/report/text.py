@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pactmeter.analysis.energy import energies
+from pactmeter.analysis.headline import why_none
 from pactmeter.analysis.verdict import level_text, two_digits
 from pactmeter.model.channel import Domain
 from pactmeter.report.quality import aligned
-from pactmeter.report.screen import INDENT, Screen, Style
+from pactmeter.report.screen import INDENT, Screen, Style, cut
 from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 _MOST_REGIONS = 40
 """Lines of a table for people; a program reads them all from JSON."""
 _MOST_LINES = 15
+_LONGEST_NAME = 40
 _COLUMNS = (
     ("channel", "domain", "origin", "energy", "mean", "coverage"),
     ("channel", "origin", "energy", "mean", "coverage"),
@@ -117,8 +120,19 @@ def _first_line(summary: dict[str, Any]) -> str:
     line = f"PACT run  {summary['status']}, {what}"
     if summary["status"] in {"incomplete", "failed"} and summary["reason"]:
         line += f" ({summary['reason']})"
-    synthetic = {s["synthetic"] for s in summary["sources"]} - {None}
-    return line + (f"  [{', '.join(sorted(synthetic))} devices]" if synthetic else "")
+    marks = synthetic(summary["sources"])
+    return line + (f"  [{marks}]" if marks else "")
+
+
+def synthetic(sources: list[dict[str, Any]]) -> str:
+    """Return what is no hardware: ``emulated devices``, or which of them where not all are."""
+    marked: dict[str, list[str]] = {}
+    for source in sources:
+        if source["synthetic"]:
+            marked.setdefault(source["synthetic"], []).append(source["channel"])
+    if sum(map(len, marked.values())) == len(sources):
+        return f"{', '.join(sorted(marked))} devices" if marked else ""
+    return "; ".join(f"{mark}: {', '.join(names)}" for mark, names in sorted(marked.items()))
 
 
 def _headline(run: RecordedRun, summary: dict[str, Any]) -> str:
@@ -127,12 +141,8 @@ def _headline(run: RecordedRun, summary: dict[str, Any]) -> str:
     if elsewhere:
         return f"energy    not in this file: {elsewhere} samples this machine's devices"
     if first is None:
-        origins = sorted({s["origin"] for s in summary["sources"] if s["origin"] != "measured"})
-        found = f"what was found is {' or '.join(origins)}" if origins else "no source was found"
-        silent = [s["channel"] for s in summary["sources"] if s["origin"] == "measured"]
-        if silent:
-            found = f"{', '.join(silent)} gave no reading"
-        return f"energy    not measured: {found} (pactmeter doctor says why)"
+        why = why_none(energies(run))
+        return f"energy    not measured: {why} (pactmeter doctor says why)"
     return f"energy    {energy_text(first)}  {first['label']}, {first['origin']}"
 
 
@@ -211,16 +221,27 @@ def _counters(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def regions_table(regions: list[dict[str, Any]]) -> str:
-    """Return the regions as a table, and below it why a figure is not there."""
+def regions_table(
+    regions: list[dict[str, Any]], sources: list[dict[str, Any]], screen: Screen | None = None
+) -> str:
+    """Return the regions as a table, and below it why a figure is not there.
+
+    Args:
+        regions: The regions, as the summary has them.
+        sources: Its sources, for what they are.
+        screen: Where it is shown; columns that do not fit are named below.
+    """
     if not regions:
         return "regions   none was marked: with pactmeter.region(name): ..."
+    screen = screen or Screen()
+    origins = {s["channel"]: s["origin"] for s in sources if s["origin"] != "measured"}
     channels, events = list(regions[0]["energy"]), list(regions[0]["counters"])
-    rows = [["region", "count", "total", "mean", *channels, *events]]
+    heads = [name + (f" ({origins[name]})" if name in origins else "") for name in channels]
+    rows = [["region", "count", "total", "mean", *heads, *events]]
     refused: dict[str, str] = {}
     for region in regions[:_MOST_REGIONS]:
-        index = region.get("index")
-        name = region["name"] if index is None else f"{region['name']} {index}"
+        index = "" if region.get("index") is None else f" {region['index']}"
+        name = cut(region["name"], _LONGEST_NAME) + index
         duration, mean = (f"{region[key]:.3f} s" for key in ("duration_s", "mean_s"))
         rows.append([name, str(region["count"]), duration, mean])
         for channel in channels:
@@ -230,6 +251,13 @@ def regions_table(regions: list[dict[str, Any]]) -> str:
             rows[-1].append("-" if "refused" in found else energy_text(found))
         rows[-1] += ["-" if (n := region["counters"][e]) is None else str(n) for e in events]
     lines = aligned(rows)
+    left_out: list[str] = []
+    while screen.width is not None and len(rows[0]) > 5 and max(map(len, lines)) > screen.width:
+        left_out.insert(0, rows[0][-1])
+        rows = [row[:-1] for row in rows]
+        lines = aligned(rows)
+    if left_out:
+        lines += screen.lines(f"no room for {', '.join(left_out)} (--json has all)")
     if len(regions) > _MOST_REGIONS:
         lines.append(f"and {len(regions) - _MOST_REGIONS} more (--json has all)")
     whys: dict[str, list[str]] = {}

@@ -245,7 +245,10 @@ def _has_power(view: View) -> bool:
 def line(view: View) -> str:
     """Return one line with all of it, for a pipe or a file."""
     parts = [f"{view.measured_s:.1f} s" if view.measured_s is not None else view.status]
-    parts += [" ".join(filter(None, row[:3])) for row in view.rows]
+    for name, now, total, what in view.rows:
+        # an event has its scope there, and a measured source is what one expects
+        mark = f"({what})" if total and what != "measured" else ""
+        parts.append(" ".join(filter(None, (name, now, total, mark))))
     if not _has_power(view):
         parts.append("no power source")
     return "  ".join(parts)

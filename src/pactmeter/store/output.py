@@ -36,7 +36,7 @@ def require_free(out: Path, *, force: bool = False, keep: Sequence[Path] = ()) -
     except OSError as error:  # as of a name that is too long
         raise FileError(f"cannot write {out}: {error.strerror}", "name another file") from error
     if own is not None:
-        raise FileError(f"{out} is part of the run itself", "name another file")
+        raise FileError(f"{out} is what this is made from", "name another file")
     if not force:
         raise FileError(f"{out} is there already", "--force to write over it, or name another")
 
