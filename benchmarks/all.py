@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 from benchmarks import common  # noqa: E402  the line above lets this file run as a script
 
-NAMES = ("overhead", "imports", "sampler", "slowdown", "kills")
+NAMES = ("overhead", "imports", "sampler", "slowdown", "kills", "training", "study_kills")
 
 
 def main() -> int:

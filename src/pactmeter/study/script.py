@@ -185,11 +185,12 @@ class Work:
         self._max_steps, self._max_s = steps or math.inf, seconds_s or math.inf
         self._first: list[float] = []
         self._last: deque[float] = deque(maxlen=LOSS_STEPS)
-        self._start_s = self._now_s = time.monotonic()
+        self.begin()
 
     def begin(self) -> None:
         """Start the clock; what came before does not count."""
         self._start_s = self._now_s = time.monotonic()
+        self._start_cpu_s = self._now_cpu_s = time.process_time()
 
     def add(self, value: float, samples: int) -> None:
         """Count a step with the loss ``value``.
@@ -208,7 +209,7 @@ class Work:
 
     def look(self) -> None:
         """Look at the clock and the count, also between steps."""
-        self._now_s = time.monotonic()
+        self._now_s, self._now_cpu_s = time.monotonic(), time.process_time()
         spent_s = self._now_s - self._start_s
         self.is_done = self.steps >= self._max_steps or spent_s >= self._max_s
 
@@ -237,6 +238,7 @@ class Work:
             steps=self.steps,
             samples=self.samples,
             train_s=round(spent_s, 6),
+            train_cpu_s=round(self._now_cpu_s - self._start_cpu_s, 6),
             steps_per_s=round(self.steps / spent_s, 6),
             loss_first=sum(self._first) / len(self._first),
             loss_last=sum(self._last) / len(self._last),
