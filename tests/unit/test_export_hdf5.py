@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pactmeter.export import hdf5
-from pactmeter.model.channel import Domain
+from pactmeter.model.channel import Domain, Origin
 from support.rights import refuse
-from support.written import AC, DC, GPU, PACKAGE, gauge, written
+from support.written import AC, DC, GPU, PACKAGE, counter, gauge, written
 
 h5py = pytest.importorskip("h5py")
 
@@ -89,6 +89,55 @@ def test_perun_reads_the_tree_with_its_figures(tmp_path, run):
     assert host["nodes"]["node"]["nodes"]["psu.ac_input"]["metadata"]["origin"] == "estimated"
     assert host["nodes"]["gpu"]["device"] == "gpu"
     assert one["regions"]["epoch\u2215one"] == [2, [0, 1, 1, 3]]
+
+
+def test_every_energy_says_where_it_comes_from_and_perun_still_reads_it(tmp_path):
+    modelled = counter("cpu.package0", Domain.PACKAGE, 20.0, origin=Origin.MODELLED)
+    gpus = {counter(f"gpu{k}", Domain.GPU, synthetic="emulated"): 50.0 for k in range(2)}
+    hdf5.write(written(tmp_path, {DC: 300.0, modelled: 100.0, **gpus}), tmp_path / "run.hdf5")
+
+    with h5py.File(tmp_path / "run.hdf5") as file:
+        found = {}
+        file.visititems(lambda name, item: found.update({name: dict(item.attrs)}))
+    of_host = {
+        name.rpartition("/metrics/")[2]: attrs
+        for name, attrs in found.items()
+        if "/here/metrics/" in name
+    }
+    keys = ("value", "origin", "synthetic")
+    told = {name: tuple(attrs.get(key) for key in keys) for name, attrs in of_host.items()}
+    assert told == {
+        "RUNTIME": (60.0, None, None),
+        "ENERGY": (18000.0, "measured", ""),
+        "POWER": (300.0, "measured", ""),
+        "CPU_ENERGY": (6000.0, "modelled", ""),
+        "CPU_POWER": (100.0, "modelled", ""),
+        "GPU_ENERGY": (6000.0, "measured", "emulated"),
+        "GPU_POWER": (100.0, "measured", "emulated"),
+    }
+    assert float(of_host["CPU_ENERGY"]["u"]) == pytest.approx(1200.0, rel=0.01)
+    assert float(of_host["GPU_POWER"]["u"]) == pytest.approx(5.0, rel=0.01)  # equal cards err alike
+    sensor = next(
+        attrs for name, attrs in found.items() if name.endswith("package0/metrics/ENERGY")
+    )
+    assert sensor["origin"] == "modelled"
+
+    app = json.loads(perun(tmp_path, "-c", DUMP, "run.hdf5"))
+    (multi,) = app["nodes"].values()
+    assert multi["nodes"]["0"]["metrics"]["cpu_energy"] == [6000.0, "J"]
+
+
+def test_powers_of_parts_with_gaps_are_those_of_their_own_time(tmp_path):
+    gpus = [counter(f"gpu{k}", Domain.GPU, None if k else 5.0) for k in range(2)]
+    run = written(tmp_path, {gpus[0]: 100.0, gpus[1]: [100.0, 100.0, None, None]}, rows=4)
+    hdf5.write(run, tmp_path / "run.hdf5")
+
+    with h5py.File(tmp_path / "run.hdf5") as file:
+        found = {}
+        file.visititems(lambda name, item: found.update({name: dict(item.attrs)}))
+    power = next(a for name, a in found.items() if name.endswith("here/metrics/GPU_POWER"))
+    assert power["value"] == pytest.approx(200.0)
+    assert power["u"] == "unknown"
 
 
 def test_perun_exports_it_as_csv_and_text(tmp_path, run):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from PIL import Image
 
@@ -75,7 +76,7 @@ def run_file(tmp_path):
     return write(tmp_path, powers(), rows=ROWS, events=("faults", "cycles"), regions=MARKS)
 
 
-def validation_file(folder):
+def validation_file(folder, source=DC, *, has_line=True):
     loads = {"idle": 80.0, "half": 240.0, "full": 420.0}
     rng = np.random.default_rng(1)
     meter_w, marks = [], []
@@ -85,7 +86,9 @@ def validation_file(folder):
             marks.append([start_s, start_s + 60, f"validate.{name}", k, 1])
             meter_w += (load_w * (1 + 0.02 * np.sin(np.arange(60)))).tolist()
     source_w = [0.9 * w - 4 + rng.normal(0, 0.3) for w in meter_w]
-    return write(folder, {WALL: meter_w, DC: source_w}, rows=900, regions=marks)
+    if not has_line:
+        source_w = [200.0] * len(meter_w)
+    return write(folder, {WALL: meter_w, source: source_w}, rows=900, regions=marks)
 
 
 def model_files(folder, names=("cpu_a", "cpu_b", "io_a", "io_b")):
@@ -121,6 +124,15 @@ def drawn(kind, *files, **asked):
 
 def texts(figure):
     return [text.get_text() for text in figure.findobj(mpl.text.Text) if text.get_text()]
+
+
+def title(figure, panel=0):
+    return figure.axes[panel].get_title(loc="left").replace("\n", " ")
+
+
+def fills(axes):
+    """Return how the points of a panel are filled."""
+    return {line.get_fillstyle() for line in axes.lines if line.get_marker() == "o"}
 
 
 def legend_of(figure):
@@ -227,7 +239,16 @@ def test_what_is_estimated_or_emulated_is_broken_and_named(tmp_path):
     is_broken = {name: line.is_dashed() for name, line in legend.items()}
     assert is_broken == {name: name != "gpu0" for name in legend}
     assert len({to_hex(line.get_color()) for line in legend.values()}) == 3
-    assert "emulated devices" in figure.axes[0].get_title(loc="left")
+    assert "emulated: psu.dc_output" in title(figure)
+
+
+def test_a_machine_is_called_emulated_only_where_all_of_it_is(tmp_path):
+    fake = [gauge(f"gpu{k}", Domain.GPU, synthetic="emulated") for k in range(6)]
+
+    some = write(tmp_path, {DC: 900.0, **dict.fromkeys(fake, 100.0)})
+    assert "emulated: gpu0, gpu1, gpu2 and 3 more" in title(drawn("power", some))
+    everything = write(tmp_path, dict.fromkeys(fake, 100.0))
+    assert "on here, emulated devices" in title(drawn("power", everything))
 
 
 def test_many_gpus_share_the_colour_of_their_kind(tmp_path):
@@ -298,9 +319,8 @@ def test_the_stack_and_what_is_not_covered_make_up_the_whole(run_file):
 
     told = compare_sources([load(run_file)], span_s=1.0)
     whole = next(each for each in told.remainders if each.whole == "psu.dc_output")
-    title = figure.axes[0].get_title(loc="left").replace("\n", " ")
-    assert f"not covered: {whole.energy_j:.1f} J" in title
-    assert "% of psu.dc_output" in title
+    assert f"not covered: {whole.energy_j:.1f} J" in title(figure)
+    assert "% of psu.dc_output" in title(figure)
     assert {"psu.dc_output", "cpu.package0", "gpu0", "not covered"} == set(legend_of(figure))
     top = figure.axes[0].lines[-1].get_ydata()
     assert np.nanmean(top) == pytest.approx(np.mean(powers()[DC]), rel=1e-6)
@@ -311,6 +331,51 @@ def test_parts_beyond_the_whole_are_crossed_and_told(tmp_path):
 
     assert "parts beyond the whole" in legend_of(figure)
     assert "exceed the whole" in figure.axes[0].get_title(loc="left").replace("\n", " ")
+
+
+def test_parts_that_look_alike_share_one_box(tmp_path):
+    gpus = {counter(f"gpu{k}", Domain.GPU): 50.0 for k in range(8)}
+
+    figure = drawn("stack", write(tmp_path, {DC: 900.0, PACKAGE: 60.0, **gpus}))
+
+    names = ["psu.dc_output", "cpu.package0", "gpu0 … gpu7 (8)", "not covered"]
+    assert list(legend_of(figure)) == names
+
+
+def test_a_part_has_one_colour_in_all_panels(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    alone = write(tmp_path / "a", {DC: 300.0, GPU: 50.0})
+    beside = write(tmp_path / "b", {DC: 300.0, PACKAGE: 60.0, GPU: 50.0})
+
+    figure = drawn("stack", alone, beside)
+
+    colour = to_hex(legend_of(figure)["gpu0"].get_facecolor())
+    faces = [
+        to_hex(axes.collections[k].get_facecolor()[0])
+        for axes, k in zip(figure.axes, (0, 1), strict=True)
+    ]
+    assert faces == [colour, colour]
+
+
+@pytest.mark.parametrize("kind", ["power", "stack", "regions"])
+def test_what_is_modelled_in_one_of_the_runs_is_named_so(kind, tmp_path):
+    modelled = counter("cpu.package0", Domain.PACKAGE, 20.0, origin=Origin.MODELLED)
+    files = []
+    for name, part in (("a", modelled), ("b", PACKAGE)):
+        (tmp_path / name).mkdir()
+        files.append(write(tmp_path / name, {DC: 300.0, part: 60.0}, rows=120, regions=MARKS))
+
+    asked = {"channels": ("cpu.package0",)} if kind == "regions" else {}
+    legend = set(legend_of(drawn(kind, *files, **asked)))
+
+    named = {name.removesuffix(" ± U (k=2)") for name in legend}
+    assert {"cpu.package0 (modelled)", "cpu.package0"} <= named
+
+
+def test_a_stack_has_one_whole(run_file):
+    with pytest.raises(ConfigError, match="a stack has one whole"):
+        drawn("stack", run_file, channels=("psu.dc_output", "bogus"))
 
 
 def test_a_run_without_parts_has_no_stack(tmp_path):
@@ -326,13 +391,16 @@ def test_the_line_and_the_limits_are_those_of_compare(run_file):
     identity = drawn("identity", run_file, **asked)
     ba = drawn("bland-altman", run_file, **asked)
 
-    title = identity.axes[0].get_title(loc="left")
-    assert f"gain {pair.line.gain.value:.4f}" in title
+    assert f"gain {pair.line.gain.value:.4f}" in title(identity)
     assert "psu.ac_input (estimated) / W" in {axes.get_ylabel() for axes in identity.axes}
     levels = [line.get_ydata()[0] for line in ba.axes[0].lines if len(line.get_ydata()) == 2]
     limits = pair.limits_pct
     for figure in (limits.bias, limits.lower, limits.upper):
         assert figure.value in levels
+    assert f"bias of the spans {limits.bias.value:+.2f} %" in title(ba)
+    assert f"bias of the total {pair.bias.total_pct.value:+.2f} %" in title(ba)
+    assert limits.bias.value != pytest.approx(pair.bias.total_pct.value, abs=0.005)
+    assert "bias of the spans" in legend_of(ba)
 
 
 def test_the_supply_stands_against_the_sum_of_its_parts(run_file):
@@ -345,7 +413,71 @@ def test_the_supply_stands_against_the_sum_of_its_parts(run_file):
         "cpu.package0 + gpu0 / W",
     )
     assert x - y == pytest.approx(np.full(x.size, 40.0), abs=0.01)
-    assert "no error" in axes.get_title(loc="left").replace("\n", " ")
+    assert "no error" in title(figure)
+    assert fills(axes) == {"full"}
+
+
+def test_parts_beyond_their_whole_are_no_mere_remainder(tmp_path):
+    figure = drawn("identity", write(tmp_path, {DC: 100.0, PACKAGE: 80.0, GPU: 60.0}))
+
+    assert "the parts exceed the whole beyond U: one of them is wrong" in title(figure)
+    assert "no error" not in title(figure)
+
+
+@pytest.mark.parametrize(
+    ("dc_w", "domain_pct", "told"),
+    [
+        (99.5, 5.0, "the parts exceed the whole, within U"),
+        (50.0, None, "the parts exceed the whole, and U is unknown"),
+        ([100.0] * 50 + [40.0] * 10, 5.0, "in 1 of 6 spans the parts exceed it beyond U"),
+    ],
+)
+def test_what_parts_say_of_their_whole_goes_as_far_as_u(dc_w, domain_pct, told, tmp_path):
+    sources = {gauge("psu.dc_output", Domain.DC, domain_pct): dc_w, PACKAGE: 80.0}
+    if told.startswith("the parts"):
+        sources[GPU] = 20.0
+
+    figure = drawn("identity", write(tmp_path, sources))
+
+    assert told in title(figure)
+    assert "no error" not in title(figure)
+
+
+def test_a_modelled_part_is_named_and_hollow(tmp_path):
+    modelled = counter("cpu.package0", Domain.PACKAGE, 20.0, origin=Origin.MODELLED)
+    (axes,) = drawn("identity", write(tmp_path, {DC: 300.0, modelled: 100.0, GPU: 50.0})).axes
+
+    assert axes.get_ylabel() == "cpu.package0 (modelled) + gpu0 / W"
+    assert fills(axes) == {"none"}
+
+
+def test_of_many_parts_it_is_told_how_many_are_modelled(tmp_path):
+    modelled = counter("cpu.package0", Domain.PACKAGE, 20.0, origin=Origin.MODELLED)
+    gpus = {counter(f"gpu{k}", Domain.GPU): 50.0 for k in range(8)}
+    (axes,) = drawn("identity", write(tmp_path, {DC: 900.0, modelled: 100.0, **gpus})).axes
+
+    assert axes.get_ylabel().replace("\n", " ") == "sum of 9 parts (1 modelled) / W"
+
+
+def test_real_sources_beside_emulated_ones_stay_real(tmp_path):
+    other = gauge("wall.other", Domain.AC, 1.0)
+    fake = gauge("gpu0", Domain.GPU, synthetic="emulated")
+    watts = powers()[WALL]
+    file = write(tmp_path, {WALL: watts, other: [1.01 * w for w in watts], fake: 9.0}, rows=ROWS)
+
+    identity, ba = (drawn(kind, file, span_s=2.0) for kind in ("identity", "bland-altman"))
+
+    names = {identity.axes[0].get_xlabel(), identity.axes[0].get_ylabel()}
+    assert names == {"wall.plug / W", "wall.other / W"}
+    assert fills(identity.axes[0]) == fills(ba.axes[0]) == {"full"}
+    assert "(emulated)" not in title(ba)
+
+
+def test_one_compared_run_names_its_file_and_host(run_file):
+    asked = {"channels": ("wall.plug", "psu.ac_input"), "span_s": 2.0}
+
+    for kind in ("identity", "bland-altman"):
+        assert title(drawn(kind, run_file, **asked)).startswith("PACT.csv, on here")
 
 
 def test_a_run_without_rows_takes_no_other_runs_place(run_file, tmp_path):
@@ -379,6 +511,24 @@ def test_regions_carry_their_figures_and_a_refusal_its_reason(run_file):
     assert "least that is" in axes.get_title(loc="left").replace("\n", " ")
 
 
+def test_a_region_without_a_name_has_a_row_of_its_own(tmp_path):
+    marks = [[0.0, 60.0, "", 0, 1], [60.0, 120.0, "train", 0, 1]]
+    figure = drawn("regions", write(tmp_path, powers(), rows=ROWS, regions=marks))
+
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["(no name)", "train"]
+
+
+def test_what_is_said_above_regions_stays_in_the_picture(tmp_path):
+    marks = [[0.0, 60.0, "x" * 60, 0, 1]]
+    more = {"host": {"name": "the-second-rack-on-the-left"}}
+    figure = drawn("regions", write(tmp_path, powers(), rows=ROWS, regions=marks, more=more))
+
+    FigureCanvasAgg(figure).draw()
+    above = next(text for text in figure.findobj(mpl.text.Text) if "rack" in text.get_text())
+    assert above.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_counts_become_rates_and_a_peak_survives_thinning(tmp_path):
     file = write(tmp_path, {DC: 100.0}, rows=20, events=("faults",))
     lines = ["start_s,dt_s,faults,0_running"]
@@ -405,6 +555,18 @@ def test_a_run_without_energy_says_so_and_still_shows_its_counters(tmp_path, cap
     assert main(["plot", "counters", str(file), "-o", str(tmp_path / "yes.png")]) == 0
 
 
+@pytest.mark.parametrize("kind", ["power", "stack"])
+def test_a_faulty_supply_is_named_as_the_reason(kind, tmp_path):
+    swinging = [5.0, -5.0] * 30
+
+    with pytest.raises(PactError, match=r"psu\.dc_output: a power is negative") as caught:
+        drawn(kind, write(tmp_path, {DC: swinging}, events=("faults",)))
+    assert "which channel is faulty" in caught.value.fix
+    if kind == "stack":
+        with pytest.raises(PactError, match=r"psu\.dc_output: a power is negative"):
+            drawn(kind, write(tmp_path, {DC: swinging, GPU: 5.0}))
+
+
 def test_events_that_were_not_counted_are_named(tmp_path):
     event = {"scope": "tree", "group": "0", "status": "ok", "reason": None}
     denied = {**event, "column": "cycles", "status": "denied", "reason": "perf_event_paranoid"}
@@ -429,15 +591,42 @@ def test_a_validation_shows_its_line_and_what_it_leaves(tmp_path):
     assert lower.get_ylabel() == "meter less line / %"
 
 
+@pytest.mark.parametrize("has_line", [True, False])
+@pytest.mark.parametrize(
+    ("marks", "fill"),
+    [
+        ({}, "full"),
+        ({"origin": Origin.MODELLED}, "none"),
+        ({"synthetic": "emulated"}, "none"),
+    ],
+)
+def test_what_a_source_leaves_is_filled_as_the_source_is(marks, fill, has_line, tmp_path):
+    file = validation_file(tmp_path, gauge("psu.dc_output", Domain.DC, **marks), has_line=has_line)
+
+    upper, lower = drawn("validation", file).axes
+
+    assert fills(lower) == {fill}
+    hollow = [not points.get_facecolor().size for points in upper.collections[:3]]
+    assert hollow == [fill == "none"] * 3
+    told = ", ".join(str(mark) for mark in marks.values())
+    assert upper.get_xlabel() == f"psu.dc_output{f' ({told})' if told else ''} / W"
+
+
 def test_runs_that_a_model_was_fitted_on_are_hollow(files_of):
     model, first, *_ = files_of["residuals"]
 
     figure = drawn("residuals", model, first)
 
-    title = figure.axes[0].get_title(loc="left").replace("\n", " ")
-    assert "hollow: runs that it was fitted on" in title
+    assert "hollow: runs that it was fitted on" in title(figure)
     points = [line for line in figure.axes[0].lines if line.get_xdata().size > 2]
     assert {line.get_fillstyle() for line in points} == {"none"}
+
+
+def test_the_axis_of_a_model_s_errors_holds_for_both_of_them(files_of):
+    figure = drawn("residuals", files_of["residuals"][0])
+
+    assert figure.axes[0].get_xlabel() == "error of the prediction (DC less CPU and GPU) / W"
+    assert {"RMSE", "bias (predicted less measured)"} < set(legend_of(figure))
 
 
 def test_a_damaged_model_is_told(tmp_path, files_of, capsys):
@@ -528,6 +717,27 @@ def test_what_is_asked_for_and_not_there_is_told_with_near_names(run_file, tmp_p
     with pytest.raises(SystemExit):
         main(["plot", "pie", str(run_file), *out])
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "told"),
+    [
+        ("power", ["--span", "5"], "power takes no --span"),
+        ("power", ["--against", "bogus"], "power takes no --against"),
+        ("regions", ["--span", "5"], "regions takes no --span"),
+        ("counters", ["--reference", "m.csv"], "counters takes no --reference"),
+        ("identity", ["--against", "wall.plug"], "identity takes no --against"),
+        ("validation", ["--span", "5"], "validation takes no --span"),
+        ("residuals", ["--channel", "bogus"], "residuals takes no --channel"),
+        ("power", ["--unit", "W"], "add --reference"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(kind, words, told, run_file, tmp_path, capsys):
+    out = tmp_path / "x.png"
+
+    assert main(["plot", kind, str(run_file), "-o", str(out), *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_without_matplotlib_it_says_what_to_install(run_file, tmp_path, capsys, monkeypatch):

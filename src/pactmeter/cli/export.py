@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline
 from pactmeter.analysis.run import load
+from pactmeter.analysis.synthetic import synthetic_told
 from pactmeter.errors import ConfigError
 from pactmeter.export import registry, trace
 from pactmeter.export.base import export
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"note      the run is {recorded.status}{why}: this is what there is of it")
     if headline(energies(recorded)) is None:
         print("note      no energy was measured in this run")
-    marks = sorted({channel.synthetic for channel in recorded.channels if channel.synthetic})
-    if marks:
-        print(f"note      of {' and '.join(marks)} devices")
+    told = synthetic_told(recorded.channels)
+    if told:
+        print(f"note      {told}")
     return 0

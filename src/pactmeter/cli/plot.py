@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 NAME = "plot"
 HELP = "draw a run, a comparison or a model"
 
+_TAKES = {
+    "power": {"channel", "reference"},
+    "stack": {"channel", "reference", "span"},
+    "identity": {"channel", "reference", "span"},
+    "bland-altman": {"channel", "reference", "span"},
+    "regions": {"channel", "reference"},
+    "counters": {"channel"},
+    "validation": {"channel", "reference", "against"},
+    "residuals": set[str](),
+}
+"""What each kind of picture can be asked for."""
+
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -43,7 +55,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the picture, and name its file."""
-    if not args.reference and (args.power_column or args.energy_column or args.accuracy):
+    _require_taken(args)
+    columns = reference_columns(args)
+    if not args.reference and any(value not in {None, "time"} for value in columns.values()):
         raise ConfigError("a column of no file is named", "add --reference METER.csv")
     if args.span is not None and not 0 < args.span < float("inf"):
         raise ConfigError(f"spans of {args.span:g} s", "give a time above zero")
@@ -58,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             span_s=args.span,
             against=args.against,
             reference=args.reference,
-            columns=reference_columns(args),
+            columns=columns,
         )
         make(args.kind, asked, Path(args.output), force=args.force)
     except ImportError as error:
@@ -67,3 +81,12 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     print(args.output)
     return 0
+
+
+def _require_taken(args: argparse.Namespace) -> None:
+    """Refuse an option that would do nothing."""
+    for option in ("channel", "span", "against", "reference"):
+        given = getattr(args, option)
+        if given is not None and given != [] and option not in _TAKES[args.kind]:
+            kinds = ", ".join(kind for kind, takes in _TAKES.items() if option in takes)
+            raise ConfigError(f"{args.kind} takes no --{option}", f"it is for {kinds}")

@@ -3,23 +3,25 @@
 The tree is app, run id, run, host, kind of device, sensor. perun has one figure where there are
 several sources, so run and host carry the headline's alone, and what is nested (rails, cores)
 stands beside its whole without being added. It knows neither origin nor uncertainty: they are
-attributes of each node. Money and CO2 are left out: nobody has named a price or an intensity.
+attributes of each node and of each energy and power. Money and CO2 are left out: nobody has named
+a price or an intensity.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.energy import energies
+from pactmeter.analysis.energy import energies, total
 from pactmeter.analysis.headline import headline
 from pactmeter.analysis.regions import regions
 from pactmeter.export.base import about
 from pactmeter.export.figures import marks
 from pactmeter.export.times import Clock
-from pactmeter.model.channel import Domain, Kind
+from pactmeter.model.channel import Domain, Kind, Origin
 from pactmeter.units import Unit
 
 if TYPE_CHECKING:
@@ -109,32 +111,49 @@ class _Node:
         """Add a node below this one."""
         return _Node(self.nodes, name, kind, texts, device)
 
-    def metric(self, name: str, value: float, unit: str, how: str) -> None:
-        """Add a figure."""
+    def energy(self, parts: list[Energy], word: str = "") -> None:
+        """Add energy and power of parts together, each with origin, synthetic mark and U (k=2).
+
+        Each power is that of its own covered time, and their errors add: equal sensors err alike.
+        """
+        found = parts[0] if len(parts) == 1 else total(parts, word, word)
+        powers_w = [part.mean_w or 0.0 for part in parts]
+        u_w = [part.u_mean_w for part in parts]
+        for what, value, unit, u in (
+            ("energy", found.energy_j, "J", found.u_j),
+            ("power", math.fsum(powers_w), "W", None if None in u_w else sum(filter(None, u_w))),
+        ):
+            group = self.metric(f"{word}{what}", value, unit, "sum")
+            group.attrs["origin"] = found.origin.value
+            group.attrs["synthetic"] = found.synthetic or ""
+            group.attrs["u"] = "unknown" if u is None else f"{u:.6g}"
+
+    def metric(self, name: str, value: float, unit: str, how: str) -> Any:
+        """Add a figure and return its group."""
         group = self._metrics.create_group(name.upper())
         _describe(group, unit)
         group.attrs["type"] = name
         group.attrs["agg_type"] = how
         group.attrs["value"] = value
+        return group
 
 
 def _whole(node: _Node, found: list[Energy]) -> None:
     """Add the headline as energy and power, and the parts that add up to no more than it."""
     first = headline(found)
     if first is not None and first.mean_w is not None:
-        node.metric("energy", first.energy_j, "J", "sum")
-        node.metric("power", first.mean_w, "W", "sum")
+        node.energy([first])
         for key, text in _marks(first).items():
             node.group.attrs[key] = _text(text)
     for domain, word in _PARTS.items():
-        parts = [e for e in found if e.domain is domain and e.covered_s > 0 and _is_real(e)]
+        parts = [e for e in found if e.domain is domain and e.covered_s > 0 and _is_meter(e)]
         if parts:
-            node.metric(f"{word}_energy", sum(e.energy_j for e in parts), "J", "sum")
-            node.metric(f"{word}_power", sum(e.mean_w or 0.0 for e in parts), "W", "sum")
+            node.energy(parts, f"{word}_")
 
 
-def _is_real(energy: Energy) -> bool:
-    return energy.origin != "estimated"
+def _is_meter(energy: Energy) -> bool:
+    """Return whether a meter says it, be it one that models as AMD's RAPL; an estimate is none."""
+    return energy.origin is not Origin.ESTIMATED
 
 
 def _sensors(machine: _Node, run: RecordedRun, found: dict[str, Energy]) -> None:
@@ -159,8 +178,7 @@ def _sensors(machine: _Node, run: RecordedRun, found: dict[str, Energy]) -> None
         sensor = groups[device].child(channel.name, _SENSOR, texts, device)
         sensor.metric("runtime", times_s[-1], "s", "max")
         if energy is not None and energy.mean_w is not None:
-            sensor.metric("energy", energy.energy_j, "J", "sum")
-            sensor.metric("power", energy.mean_w, "W", "sum")
+            sensor.energy([energy])
         elif channel.unit is Unit.PERCENT:
             name = f"{device}_util" if device in {"cpu", "gpu"} else "other_util"
             sensor.metric(name, fmean(values), "%", "mean")

@@ -34,7 +34,7 @@ class Judged:
 
     Attributes:
         outcome: What can be said.
-        text: The same in words, with the figures.
+        text: The same in words, with the figures; of an unknown energy why it is so.
         energy: The energy that was compared; None where it is unknown.
     """
 
@@ -77,4 +77,4 @@ def _why(run: RecordedRun) -> str:
 
 
 def _unknown(why: str) -> Judged:
-    return Judged(Outcome.UNKNOWN, f"its energy is unknown: {why}")
+    return Judged(Outcome.UNKNOWN, why)

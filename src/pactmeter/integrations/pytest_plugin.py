@@ -60,7 +60,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if found.outcome is Outcome.OVER:
         pytest.fail(f"{MARKER}: {found.text}", pytrace=False)
     if found.outcome is Outcome.UNKNOWN:
-        pytest.skip(f"{MARKER}: {found.text}")
+        pytest.skip(f"{MARKER}: its energy is unknown: {found.text}")
     return result
 
 
@@ -78,8 +78,10 @@ def _started(marker: pytest.Mark, folder: Path) -> tuple[float, OneRun]:
         one = OneRun(**asked)
         one.start()
     except PactError as error:
-        pytest.fail(f"{MARKER}: {error}", pytrace=False)
-    return float(budget_j), one
+        wrong = str(error)
+    else:
+        return float(budget_j), one
+    pytest.fail(f"{MARKER}: {wrong}", pytrace=False)  # outside, so that it is told once
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -12,12 +12,13 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from pactmeter.analysis.agreement.limits import Limits
+from pactmeter.analysis.agreement.scores import Bias
 from pactmeter.errors import PactError
 from pactmeter.report.plots.matched import (
+    about_one,
     agreement_of,
     colour,
     left_out,
-    marks,
     matched,
     no_pair,
     runs_legend,
@@ -26,6 +27,7 @@ from pactmeter.report.plots.style import (
     BLACK,
     GREY,
     VERMILLION,
+    filling,
     head,
     label,
     legend,
@@ -63,14 +65,15 @@ def draw(asked: Asked) -> Figure:
     columns = 2 if asked.is_double and len(found) > 1 else 1
     figure, all_axes = panels(asked, -(-len(found) // columns), 2.3, columns=columns)
     has_limits = False
-    for axes, each in zip(all_axes, found, strict=False):
-        has_limits |= _panel(axes, each, agreement.synthetic, columns)
+    told = [about_one(asked), *[""] * (len(found) - 1)]
+    for axes, each, run in zip(all_axes, found, told, strict=False):
+        has_limits |= _panel(axes, each, run, columns)
     for axes in all_axes[len(found) :]:
         axes.set_axis_off()
     handles = runs_legend(asked)
     if has_limits:
         band = Patch(facecolor=GREY, alpha=0.3, label="95 % interval of each")
-        lines = [sample("bias", BLACK), sample("limits of agreement", VERMILLION)]
+        lines = [sample("bias of the spans", BLACK), sample("limits of agreement", VERMILLION)]
         legend(figure, [*lines, band, *handles])
     else:
         legend(figure, handles)
@@ -79,30 +82,33 @@ def draw(asked: Asked) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, each: Matched, synthetic: str | None, columns: int) -> bool:
+def _panel(axes: Axes, each: Matched, run: str, columns: int) -> bool:
     """Draw a pair; return whether it has limits."""
     result, pairs, limits = each.result, each.pairs, each.result.limits_pct
+    synthetic = each.synthetic
     names = [
         label(name, origin, synthetic)
         for name, origin in zip((result.reference, result.source), result.origins, strict=True)
     ]
     axes.set_xlabel("mean of both / W")
     axes.set_ylabel("source less reference / %")
-    told = [f"{names[1]} against {names[0]}"]
+    told = [run, f"{names[1]} against {names[0]}"]
     try:
         ratios = pairs.log_ratios()
     except PactError as error:
         head(axes, *told, f"not drawn: {error.message}", columns=columns)
         return False
-    fill = marks(result.origins, synthetic)
-    for run, x, y, ratio in zip(each.runs, pairs.reference_w, pairs.source_w, ratios, strict=True):
+    fill = filling(result.origins, synthetic)
+    for number, x, y, ratio in zip(
+        each.runs, pairs.reference_w, pairs.source_w, ratios, strict=True
+    ):
         axes.plot(
             (x + y) / 2,
             100 * np.expm1(ratio),
             linestyle="none",
             marker="o",
             markersize=2.5,
-            color=colour(run),
+            color=colour(number),
             fillstyle=fill,
             markeredgewidth=0.6,
             alpha=0.7,
@@ -120,8 +126,10 @@ def _panel(axes: Axes, each: Matched, synthetic: str | None, columns: int) -> bo
         axes.axhline(estimate.value, color=shade)
         axes.axhspan(*estimate.interval, color=shade, alpha=0.15, linewidth=0)
     told.append(
-        f"bias {limits.bias.value:+.2f} %, limits {limits.lower.value:+.2f} to"
+        f"bias of the spans {limits.bias.value:+.2f} %, limits {limits.lower.value:+.2f} to"
         f" {limits.upper.value:+.2f} % ({limits.units} {limits.unit}, {limits.windows} windows)"
     )
+    if isinstance(result.bias, Bias):
+        told.append(f"bias of the total {result.bias.total_pct.value:+.2f} %")
     head(axes, *told, columns=columns)
     return True

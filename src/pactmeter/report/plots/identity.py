@@ -12,28 +12,27 @@ import numpy as np
 
 from pactmeter.analysis.agreement.deming import Line
 from pactmeter.report.plots.matched import (
+    about_one,
     agreement_of,
     axis,
     beside,
     colour,
     left_out,
-    marks,
     matched,
     most_w,
     no_pair,
     runs_legend,
 )
-from pactmeter.report.plots.sources import sum_name
-from pactmeter.report.plots.style import BLACK, GREY, head, legend, panels, plain, sample
+from pactmeter.report.plots.sources import excess, sum_name
+from pactmeter.report.plots.style import BLACK, GREY, filling, head, legend, panels, plain, sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from pactmeter.analysis.agreement.pairs import Array
-    from pactmeter.analysis.agreement.remainder import Remainder
     from pactmeter.report.plots.asked import Asked
-    from pactmeter.report.plots.matched import Matched
+    from pactmeter.report.plots.matched import Beside, Matched
 
 _LETTERS = 34
 """So many stand beside an axis."""
@@ -59,14 +58,14 @@ def draw(asked: Asked) -> Figure:
         raise no_pair(agreement)
     columns = 2 if asked.is_double and count > 1 else 1
     figure, all_axes = panels(asked, -(-count // columns), 2.8, columns=columns)
-    left = list(all_axes)
-    for remainder in wholes:
-        points = list(beside(asked, agreement, remainder))
-        _whole(left.pop(0), remainder, points, agreement.synthetic, columns)
+    told = [about_one(asked), *[""] * (count - 1)]
+    for axes, remainder, run in zip(all_axes, wholes, told, strict=False):
+        _whole(axes, beside(asked, agreement, remainder), run, columns)
     has_line = False
-    for each in found:
-        has_line |= _pair(left.pop(0), each, agreement.synthetic, columns)
-    for axes in left:
+    of_pairs = slice(len(wholes), count)
+    for axes, each, run in zip(all_axes[of_pairs], found, told[of_pairs], strict=True):
+        has_line |= _pair(axes, each, run, columns)
+    for axes in all_axes[count:]:
         axes.set_axis_off()
     handles = [sample("equal", GREY)]
     if has_line:
@@ -77,42 +76,39 @@ def draw(asked: Asked) -> Figure:
     return figure
 
 
-def _whole(
-    axes: Axes,
-    found: Remainder,
-    points: list[tuple[int, Array, Array]],
-    synthetic: str | None,
-    columns: int,
-) -> None:
-    fill = "full" if synthetic is None else "none"
-    for run, whole_w, parts_w in points:
-        _points(axes, whole_w, parts_w, run, fill)
-    _square(axes, most_w([each for _, *both in points for each in both]))
-    mark = f" ({synthetic})" if synthetic else ""
-    axes.set_xlabel(f"{plain(found.whole, 32)}{mark} / W")
-    axes.set_ylabel(textwrap.fill(f"{sum_name(found.parts)}{mark} / W", _LETTERS))
-    share = "" if found.share_pct is None else f"{found.share_pct:.1f} % of {plain(found.whole)} "
-    head(axes, f"{share}is not covered by the parts: no error", columns=columns)
+def _whole(axes: Axes, found: Beside, run: str, columns: int) -> None:
+    result, whole = found.result, found.whole
+    fill = filling([each.origin for each in (whole, *found.parts)], whole.synthetic)
+    for number, whole_w, parts_w in found.powers_w:
+        _points(axes, whole_w, parts_w, number, fill)
+    _square(axes, most_w([each for _, *both in found.powers_w for each in both]))
+    axes.set_xlabel(axis(result.whole, whole.origin, whole.synthetic))
+    axes.set_ylabel(textwrap.fill(f"{sum_name(found.parts)} / W", _LETTERS))
+    of = f" of {plain(result.whole)}"
+    share = f"{result.energy_j:.1f} J" if result.share_pct is None else f"{result.share_pct:.1f} %"
+    told, wrong = f"not covered: {share}{of}", excess(result)
+    head(axes, run, f"{told}; {wrong}" if wrong else f"{told}, no error", columns=columns)
 
 
-def _pair(axes: Axes, each: Matched, synthetic: str | None, columns: int) -> bool:
+def _pair(axes: Axes, each: Matched, run: str, columns: int) -> bool:
     """Draw a pair; return whether there is a line."""
-    result, pairs = each.result, each.pairs
-    fill = marks(result.origins, synthetic)
-    for run, x, y in zip(each.runs, pairs.reference_w, pairs.source_w, strict=True):
-        _points(axes, x, y, run, fill)
+    result, pairs, synthetic = each.result, each.pairs, each.synthetic
+    fill = filling(result.origins, synthetic)
+    for number, x, y in zip(each.runs, pairs.reference_w, pairs.source_w, strict=True):
+        _points(axes, x, y, number, fill)
     _square(axes, most_w([*pairs.reference_w, *pairs.source_w]))
     axes.set_xlabel(axis(result.reference, result.origins[0], synthetic))
     axes.set_ylabel(axis(result.source, result.origins[1], synthetic))
     line = result.line
     if not isinstance(line, Line):
-        head(axes, f"no line: {line.reason}", columns=columns)
+        head(axes, run, f"no line: {line.reason}", columns=columns)
         return False
     ends = np.array(line.range_w)
     axes.plot(ends, line.offset_w.value + line.gain.value * ends, color=BLACK)
     gain, offset = line.gain, line.offset_w
     head(
         axes,
+        run,
         f"gain {gain.value:.4f} ({gain.interval[0]:.4f} to {gain.interval[1]:.4f}), offset"
         f" {offset.value:+.2f} W ({offset.interval[0]:+.2f} to {offset.interval[1]:+.2f})",
         columns=columns,

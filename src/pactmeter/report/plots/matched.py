@@ -13,10 +13,10 @@ from pactmeter.analysis.agreement.rows import rows_of, spans
 from pactmeter.errors import PactError
 from pactmeter.model.channel import Domain, Origin
 from pactmeter.report.plots.sources import whole_of
-from pactmeter.report.plots.style import CYCLE, about, plain, sample
+from pactmeter.report.plots.style import CYCLE, about, label, plain, sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.lines import Line2D
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pactmeter.analysis.agreement.remainder import Remainder
     from pactmeter.analysis.agreement.result import Agreement, SourcePair
     from pactmeter.analysis.agreement.rows import Rows
+    from pactmeter.analysis.agreement.source import Source
     from pactmeter.report.plots.asked import Asked
 
 _FIRST = (Domain.AC, Domain.DC)
@@ -37,11 +38,31 @@ class Matched:
         result: The comparison.
         pairs: Mean powers of both in the same spans, an array a run.
         runs: Which of the runs each array is of.
+        synthetic: None for real hardware.
     """
 
     result: SourcePair
     pairs: Pairs
     runs: tuple[int, ...]
+    synthetic: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A whole beside its parts: the comparison, and what it was made of.
+
+    Attributes:
+        result: The comparison.
+        whole: The whole.
+        parts: Its parts; each as it is in a run in which it is no measurement, if there is one.
+        powers_w: Of each run its number, and the mean powers of the whole and of all parts in the
+            same spans.
+    """
+
+    result: Remainder
+    whole: Source
+    parts: tuple[Source, ...]
+    powers_w: tuple[tuple[int, Array, Array], ...]
 
 
 def agreement_of(asked: Asked) -> Agreement:
@@ -56,6 +77,7 @@ def matched(asked: Asked, agreement: Agreement) -> list[Matched]:
     result = []
     for each in sorted(agreement.pairs, key=lambda one: one.domain not in _FIRST):
         powers, runs = [], []
+        synthetic = None
         for number, rows in table:
             both = [rows.source(name) for name in (each.reference, each.source)]
             sources = [source for source in both if source is not None]
@@ -68,8 +90,9 @@ def matched(asked: Asked, agreement: Agreement) -> list[Matched]:
             if found.time_s.size:
                 powers.append(found.power_w)
                 runs.append(number)
+                synthetic = sources[0].synthetic  # a pair is of one world
         pairs = pair([power[0] for power in powers], [power[1] for power in powers])
-        result.append(Matched(each, pairs, tuple(runs)))
+        result.append(Matched(each, pairs, tuple(runs), synthetic))
     return result
 
 
@@ -84,20 +107,25 @@ def _readable(asked: Asked) -> list[tuple[int, Rows]]:
     return table
 
 
-def beside(
-    asked: Asked, agreement: Agreement, found: Remainder
-) -> Iterator[tuple[int, Array, Array]]:
-    """Yield of each run its number, and the powers of a whole and of its parts in whole spans.
+def beside(asked: Asked, agreement: Agreement, found: Remainder) -> Beside:
+    """Return a whole beside its parts, with their powers in whole spans.
 
     What is left at the end of a run is no span: its sensors have not yet followed the load.
     """
     table = _readable(asked)
+    known: dict[str, Source] = {}
+    powers_w = []
     for place in np.unique(found.run).astype(int).tolist():
         number, rows = table[place]
         parts = [source for name in found.parts if (source := rows.source(name)) is not None]
-        joined = spans(rows, [whole_of(rows, found.whole), *parts], agreement.span_s)
-        power_w = joined.whole(agreement.span_s).power_w
-        yield number, power_w[0], power_w[1:].sum(axis=0)
+        sources = [whole_of(rows, found.whole), *parts]
+        for source in sources:
+            if source.origin is not Origin.MEASURED or source.channel not in known:
+                known[source.channel] = source
+        power_w = spans(rows, sources, agreement.span_s).whole(agreement.span_s).power_w
+        powers_w.append((number, power_w[0], power_w[1:].sum(axis=0)))
+    parts = [known[name] for name in found.parts]
+    return Beside(found, known[found.whole], tuple(parts), tuple(powers_w))
 
 
 def left_out(count: int) -> str:
@@ -105,18 +133,14 @@ def left_out(count: int) -> str:
     return f"and {count} more: --channel names those wanted" if count > 0 else ""
 
 
-def marks(origins: Sequence[Origin], synthetic: str | None) -> str:
-    """Return what fills a point: nothing, unless both sources are real and measured."""
-    real = synthetic is None and all(origin is Origin.MEASURED for origin in origins)
-    return "full" if real else "none"
-
-
 def axis(name: str, origin: Origin, synthetic: str | None) -> str:
     """Return the name of an axis of power."""
-    words = [str(origin)] if origin is not Origin.MEASURED else []
-    words += [synthetic] if synthetic else []
-    told = f" ({', '.join(words)})" if words else ""
-    return f"{plain(name, 32)}{told} / W"
+    return f"{label(plain(name, 32), origin, synthetic)} / W"
+
+
+def about_one(asked: Asked) -> str:
+    """Return what must be said of the run where it is the only one: else the legend says it."""
+    return about(asked.runs[0]) if len(asked.runs) == 1 else ""
 
 
 def runs_legend(asked: Asked) -> list[Line2D]:

@@ -61,19 +61,16 @@ def draw(asked: Asked) -> Figure:
     names = list(dict.fromkeys(e.channel for sources in shown for e in sources))
     colour_of = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(names)}
     for run, rows, sources, axes in zip(runs, told, shown, all_axes, strict=True):
+        names = [_name(row) for row in rows[:_MOST]]
+        axes.set_yticks(range(len(names)), names)
         whys = _panel(axes, rows[:_MOST], sources, colour_of)
         more = len(rows) - _MOST
         left = f"and {more} more regions (`pactmeter report --json` has all)" if more > 0 else ""
-        head(axes, about(run), *whys, left)
-    by_name = {e.channel: e for sources in shown for e in sources}
+        head(axes, about(run), *whys, left, names=names)
+    by_label = {label(e.channel, e.origin, e.synthetic): e for sources in shown for e in sources}
     handles = [
-        sample(
-            f"{label(name, e.origin, e.synthetic)} ± U (k=2)",
-            colour_of[name],
-            marker="o",
-            hollow=not _is_real(e),
-        )
-        for name, e in by_name.items()
+        sample(f"{name} ± U (k=2)", colour_of[e.channel], marker="o", hollow=not _is_real(e))
+        for name, e in by_label.items()
     ]
     legend(figure, handles)
     return figure
@@ -122,7 +119,6 @@ def _panel(
                 axes.text(0, at, " no figure", color=GREY, fontsize=6, va="center")
                 continue
             _point(axes, at, source, colour_of[source.channel], _scaled(found, scale))
-    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"energy / {unit}")
@@ -162,4 +158,4 @@ def _point(
 
 def _name(row: dict[str, Any]) -> str:
     count = f" ({row['count']})" if row["count"] > 1 else ""
-    return plain(row["name"], 24) + count
+    return (plain(row["name"], 24).strip() or "(no name)") + count

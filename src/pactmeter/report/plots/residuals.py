@@ -83,13 +83,13 @@ def _left_out(asked: Asked, data: dict[str, Any]) -> Figure:
     axes.axvline(0, color=GREY, linewidth=0.8)
     handles = [
         sample("RMSE", BLUE, marker="s"),
-        sample("bias", VERMILLION, marker="o"),
+        sample("bias (predicted less measured)", VERMILLION, marker="o"),
     ]
     styles = ((0, (4, 2)), (0, (1, 1.5)))
     for (name, found), style in zip(judged["baselines"].items(), styles, strict=False):
         axes.axvline(found["rmse_w"], color=BLACK, linestyle=style)
         handles.append(sample(f"RMSE of {plain(str(name))}", BLACK, style))
-    axes.set_xlabel(f"predicted less measured {_target(data)} / W")
+    axes.set_xlabel(f"error of the prediction {_target(data)} / W")
     more = f"and {len(each) - _MOST} more workloads" if len(each) > _MOST else ""
     head(
         axes,
@@ -97,6 +97,7 @@ def _left_out(asked: Asked, data: dict[str, Any]) -> Figure:
         f" {judged['model']['rmse_w']:.3g} W",
         plain(data["verdict"], 300),
         more,
+        names=names,
     )
     legend(figure, handles)
     return figure

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from pactmeter.analysis.agreement.pairs import NO_POWER as BAD_POWER
+from pactmeter.analysis.agreement.pairs import WHICH_CHANNEL
 from pactmeter.analysis.agreement.rows import rows_of
 from pactmeter.analysis.agreement.source import together
 from pactmeter.errors import PactError, unknown_name
 from pactmeter.model.channel import Domain, Origin
-from pactmeter.report.plots.style import BLACK, CYCLE, dash, label, plain, sample
+from pactmeter.report.plots.style import BLACK, CYCLE, dash, label, marked, plain, sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from matplotlib.lines import Line2D
 
+    from pactmeter.analysis.agreement.remainder import Remainder
     from pactmeter.analysis.agreement.rows import Rows
     from pactmeter.analysis.agreement.source import Source
     from pactmeter.analysis.run import RecordedRun
+    from pactmeter.report.plots.style import Dash
 
 _INSIDE = frozenset({Domain.CORE, Domain.UNCORE})
 """Parts of a package: drawn where they are asked for."""
+_MOST_LETTERS = 40
 NO_POWER = "`pactmeter plot counters` draws what was counted"
 
 
@@ -32,6 +38,9 @@ def power_rows(run: RecordedRun) -> Rows:
         PactError: It has none.
     """
     rows = rows_of(run)
+    if rows.faulty and not rows.sources:
+        faulty = ", ".join(map(plain, rows.faulty))
+        raise PactError(f"{rows.name} has no power to draw: {faulty}: {BAD_POWER}", WHICH_CHANNEL)
     if not rows.sources:
         raise PactError(f"{rows.name} has no power to draw", NO_POWER)
     return rows
@@ -70,25 +79,29 @@ def colours(sources: Iterable[Source]) -> dict[str, str]:
     return result | {name: of_domain[found[name]] for name in others}
 
 
-def samples(sources: Iterable[Source], colour_of: dict[str, str]) -> list[Line2D]:
+def samples(sources: Iterable[Source], colour_of: Mapping[str, str]) -> list[Line2D]:
     """Return the lines of a legend: one for each source, or for those that look alike."""
-    alike: dict[tuple[str, str], list[Source]] = {}
-    for source in {each.channel: each for each in sources}.values():
-        style = repr(dash(source.origin, source.synthetic))
-        alike.setdefault((colour_of[source.channel], style), []).append(source)
+    return [sample(name, colour, style) for name, colour, style in alike(sources, colour_of)]
+
+
+def alike(sources: Iterable[Source], colour_of: Mapping[str, str]) -> list[tuple[str, str, Dash]]:
+    """Return name, colour and dash of each source, of those that look alike together.
+
+    What is measured in one run and modelled in another is named twice.
+    """
+    found: dict[tuple[str, Dash], dict[str, Source]] = {}
+    for source in sources:
+        look = (colour_of[source.channel], dash(source.origin, source.synthetic))
+        found.setdefault(look, {})[source.channel] = source
     return [
-        sample(
-            label(_joint_name(of), of[0].origin, of[0].synthetic),
-            colour,
-            dash(of[0].origin, of[0].synthetic),
-        )
-        for (colour, _), of in alike.items()
+        (_joint_label(list(of.values())), colour, style) for (colour, style), of in found.items()
     ]
 
 
-def _joint_name(sources: list[Source]) -> str:
-    first, last = sources[0].channel, sources[-1].channel
-    return first if len(sources) == 1 else f"{first} … {last} ({len(sources)})"
+def _joint_label(sources: list[Source]) -> str:
+    first, last = sources[0], sources[-1].channel
+    more = f" … {last} ({len(sources)})" if len(sources) > 1 else ""
+    return label(f"{first.channel}{more}", first.origin, first.synthetic)
 
 
 def whole_of(rows: Rows, channel: str) -> Source:
@@ -107,7 +120,29 @@ def whole_of(rows: Rows, channel: str) -> Source:
     return together(pieces, channel)
 
 
-def sum_name(names: Sequence[str]) -> str:
-    """Return the name of several channels together."""
+def sum_name(parts: Sequence[Source]) -> str:
+    """Return the name of several sources together, with what must be known of them."""
+    marks = [marked(part.origin, part.synthetic) for part in parts]
+    of_all = marks[0] if len(set(marks)) == 1 else ""
+    names = [
+        part.channel + (f" ({mark})" if mark and not of_all else "")
+        for part, mark in zip(parts, marks, strict=True)
+    ]
     told = " + ".join(names)
-    return plain(told) if len(told) <= 32 or len(names) == 1 else f"sum of {len(names)} parts"
+    if len(told) > _MOST_LETTERS and len(parts) > 1:
+        told = f"sum of {len(parts)} parts"
+        some = [f"{n} {mark}" for mark, n in Counter(filter(None, marks)).items() if not of_all]
+        told += f" ({'; '.join(some)})" if some else ""
+    return plain(told, _MOST_LETTERS) + (f" ({of_all})" if of_all else "")
+
+
+def excess(left: Remainder) -> str:
+    """Return what is to be said where parts exceed their whole; empty where they do not."""
+    if left.violated:
+        return "the parts exceed the whole beyond U: one of them is wrong"
+    if left.violations:
+        return f"in {left.violations} of {left.load_w.size} spans the parts exceed it beyond U"
+    if left.energy_j < 0:
+        known = "within U" if left.u_j is not None else "and U is unknown"
+        return f"the parts exceed the whole, {known}"
+    return ""

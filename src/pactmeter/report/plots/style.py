@@ -12,6 +12,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
+from pactmeter.analysis.synthetic import synthetic_told
 from pactmeter.model.channel import Origin
 
 if TYPE_CHECKING:
@@ -88,11 +89,23 @@ def dash(origin: Origin, synthetic: str | None) -> Dash:
     return _DASHES[Origin(origin), synthetic is not None]
 
 
+def filling(origins: Sequence[Origin], synthetic: str | None) -> str:
+    """Return what fills a point: nothing, unless all sources are real and measured."""
+    real = synthetic is None and all(origin == Origin.MEASURED for origin in origins)
+    return "full" if real else "none"
+
+
 def label(name: str, origin: Origin, synthetic: str | None) -> str:
     """Return a source's name with what must be known of it."""
+    told = marked(origin, synthetic)
+    return plain(name) + (f" ({told})" if told else "")
+
+
+def marked(origin: Origin, synthetic: str | None) -> str:
+    """Return what a figure is that is not measured, or of no real hardware; else nothing."""
     marks = [str(origin)] if origin != Origin.MEASURED else []
     marks += [synthetic] if synthetic else []
-    return plain(name) + (f" ({', '.join(marks)})" if marks else "")
+    return ", ".join(marks)
 
 
 def plain(text: str, most: int = _MOST_LETTERS) -> str:
@@ -121,12 +134,12 @@ def _letters() -> frozenset[int]:
 
 
 def about(run: RecordedRun) -> str:
-    """Return what must be said of a run: file, host, and whether it is emulated or not whole."""
+    """Return what must be said of a run: file, host, what is emulated, and if it is not whole."""
     host = str((run.manifest.get("host") or {}).get("name") or "")
     words = [plain(run.files.power.name)]
     words += [f"on {plain(host)}"] if host else []
-    marks = sorted({channel.synthetic for channel in run.channels if channel.synthetic})
-    words += [f"{' and '.join(marks)} devices"] if marks else []
+    told = synthetic_told(run.channels)
+    words += [plain(told, 160)] if told else []
     words += {"running": ["still running"], "complete": []}.get(run.status, [run.status])
     return ", ".join(words)
 
@@ -160,12 +173,20 @@ def panels(
     return figure, list(grid.ravel())
 
 
-def head(axes: Axes, *texts: str, columns: int = 1) -> None:
-    """Write what must be said above a panel, in as many lines as it takes."""
+def head(axes: Axes, *texts: str, columns: int = 1, names: Sequence[str] = ()) -> None:
+    """Write what must be said above a panel, in as many lines as it takes.
+
+    Args:
+        axes: The panel.
+        texts: What must be said.
+        columns: How many panels stand beside one another.
+        names: What stands on the left of the panel, where that is more than figures.
+    """
     figure = axes.figure
     if not isinstance(figure, Figure):
         return
-    letters = int((figure.get_figwidth() / columns - 0.45) / _LETTER)
+    left = max(0.45, 0.15 + _LETTER * max(map(len, names), default=0))
+    letters = int((figure.get_figwidth() / columns - left) / _LETTER)
     lines = [line for text in texts if text for line in textwrap.wrap(text, letters)]
     axes.set_title("\n".join(lines), loc="left", fontsize=7, color="#333333")
     if columns == 1:

@@ -18,6 +18,7 @@ from pactmeter.report.plots.style import (
     GREY,
     about,
     dash,
+    filling,
     head,
     label,
     legend,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from pactmeter.analysis.run import RecordedRun
     from pactmeter.analysis.validation import Validated, Validation
     from pactmeter.report.plots.asked import Asked
 
@@ -54,8 +56,9 @@ def draw(asked: Asked) -> Figure:
     colour_of = {name: CYCLE[k % len(CYCLE)] for k, name in enumerate(loads)}
     for k, one in enumerate(sources):
         upper, lower = all_axes[2 * k : 2 * k + 2]
-        _line(upper, one, found, colour_of)
-        _residuals(lower, one, colour_of)
+        synthetic = _synthetic(run, one, found)
+        _line(upper, one, found, colour_of, synthetic)
+        _residuals(lower, one, colour_of, filling([_origin(one)], synthetic))
         about_run = about(run) if k == 0 else ""
         head(upper, about_run, _told(one, found), columns=columns)
     handles = [sample(plain(name), shade, marker="o") for name, shade in colour_of.items()]
@@ -83,9 +86,22 @@ def _chosen(found: Validation, asked: Asked) -> list[Validated]:
     return sources
 
 
-def _line(axes: Axes, one: Validated, found: Validation, colour_of: dict[str, str]) -> None:
+def _synthetic(run: RecordedRun, one: Validated, found: Validation) -> str | None:
+    """Return what a source or its meter is, if it is no hardware; of a sum any part counts."""
+    known = {channel.name: channel.synthetic for channel in run.channels}
+    of = [known[one.channel]] if one.channel in known else known.values()
+    return found.synthetic or next(filter(None, of), None)
+
+
+def _line(
+    axes: Axes,
+    one: Validated,
+    found: Validation,
+    colour_of: dict[str, str],
+    synthetic: str | None,
+) -> None:
     """Draw the means of the windows, the line and its interval."""
-    fill = None if one.origin == "measured" and found.synthetic is None else "none"
+    fill = filling([_origin(one)], synthetic)
     most_w = 0.0
     for load in one.loads:
         axes.scatter(
@@ -94,7 +110,7 @@ def _line(axes: Axes, one: Validated, found: Validation, colour_of: dict[str, st
             s=10,
             color=colour_of[load.name],
             zorder=3,
-            facecolors=fill,
+            facecolors="none" if fill == "none" else None,
             linewidths=0.8,
         )
         most_w = max(most_w, *load.source_w, *load.meter_w)
@@ -103,22 +119,22 @@ def _line(axes: Axes, one: Validated, found: Validation, colour_of: dict[str, st
         told = [one.line.apply(float(each_w), found.accuracy_pct) for each_w in source_w]
         low, high = [each.low_w for each in told], [each.high_w for each in told]
         axes.fill_between(source_w, low, high, color=BAND, linewidth=0)
-        style = dash(_origin(one), found.synthetic)
+        style = dash(_origin(one), synthetic)
         axes.plot(source_w, [each.power_w for each in told], color=BLACK, linestyle=style)
     axes.plot([0, 1.05 * most_w], [0, 1.05 * most_w], color=GREY, linewidth=0.8, zorder=1)
     axes.set_xlim(0, 1.05 * most_w)
     axes.set_ylim(0, 1.05 * most_w)
-    axes.set_xlabel(f"{label(one.channel, _origin(one), found.synthetic)} / W")
+    axes.set_xlabel(f"{label(one.channel, _origin(one), synthetic)} / W")
     axes.set_ylabel(f"{plain(found.meter, 20)} / W")
 
 
-def _residuals(axes: Axes, one: Validated, colour_of: dict[str, str]) -> None:
+def _residuals(axes: Axes, one: Validated, colour_of: dict[str, str], fill: str) -> None:
     """Draw what the line leaves of each window; without a line, how far the source is."""
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel("meter / W")
     if one.line is None:
         for load in one.loads:
-            axes.plot([load.olympic_w[1]], [load.apart_pct], "o", color=colour_of[load.name])
+            _points(axes, [load.olympic_w[1]], [load.apart_pct], colour_of[load.name], fill)
         if one.is_ac:
             for bound in (-AGREES_PCT, AGREES_PCT):
                 axes.axhline(bound, color=GREY, linestyle=":")
@@ -132,9 +148,13 @@ def _residuals(axes: Axes, one: Validated, colour_of: dict[str, str]) -> None:
             if line_w > 0
         ]
         at_w = [w for w, line_w in zip(load.meter_w, given_w, strict=True) if line_w > 0]
-        axes.plot(at_w, off_pct, "o", color=colour_of[load.name])
+        _points(axes, at_w, off_pct, colour_of[load.name], fill)
     axes.axhspan(one.line.low_pct, one.line.high_pct, color=BAND, linewidth=0, zorder=0)
     axes.set_ylabel("meter less line / %")
+
+
+def _points(axes: Axes, x: list[float], y: list[float], colour: str, fill: str) -> None:
+    axes.plot(x, y, "o", color=colour, fillstyle=fill, markeredgewidth=0.8)
 
 
 def _told(one: Validated, found: Validation) -> str:
