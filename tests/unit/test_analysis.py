@@ -14,6 +14,7 @@ from pactmeter.errors import FileError, PactError
 from pactmeter.model.channel import Channel, Domain, Kind, Origin
 from pactmeter.report.text import render
 from pactmeter.units import Unit
+from support.written import counter, written
 
 
 def channel(name, domain, kind=Kind.ENERGY, origin=Origin.MEASURED, accuracy=5.0, **more):
@@ -254,3 +255,14 @@ def test_of_what_nothing_was_read_the_energy_is_unknown_not_zero(recorded):
     text = render(run, summary)
     assert "psu.dc_output gave no reading" in text
     assert "0.0 J" not in text
+
+
+def test_the_power_of_a_sum_is_the_sum_of_the_powers_whatever_each_one_misses(tmp_path):
+    cards = [counter(f"gpu{k}", Domain.GPU) for k in range(2)]
+    run = written(tmp_path, {cards[0]: 300.0, cards[1]: [100.0] * 30 + [None] * 30})
+
+    first = headline(energies(run))
+
+    assert first.mean_w == pytest.approx(400.0)
+    assert first.energy_j == pytest.approx(300 * 60 + 100 * 30)
+    assert first.coverage == pytest.approx((300 * 60 + 100 * 30) / (400 * 60))

@@ -129,20 +129,24 @@ def _low_load_j(run: RecordedRun, channel: Channel, about: dict[str, Any], rated
 def total(parts: list[Energy], channel: str, label: str) -> Energy:
     """Return the sum of energies that do not overlap, as one figure.
 
-    Uncertainties of equal sensors add linearly: they err alike. The coverage is that of the part
-    covered least.
+    Uncertainties of equal sensors add linearly: they err alike. The mean power is the sum of the
+    parts' means, whatever part of the time each is of; so the covered time is that in which such a
+    power gives the known energy.
     """
     first = parts[0]
     least = min(parts, key=lambda part: part.covered_s)
+    energy_j = math.fsum(part.energy_j for part in parts)
+    mean_w = math.fsum(part.mean_w or 0.0 for part in parts)
+    covered_s = energy_j / mean_w if mean_w > 0 else least.covered_s
     return Energy(
         channel=channel,
         label=label,
         domain=first.domain if len({part.domain for part in parts}) == 1 else None,
         origin=max((part.origin for part in parts), key=_WEAKNESS.index),
         synthetic=next((part.synthetic for part in parts if part.synthetic), None),
-        energy_j=math.fsum(part.energy_j for part in parts),
-        covered_s=least.covered_s,
-        gap_s=least.gap_s,
+        energy_j=energy_j,
+        covered_s=covered_s,
+        gap_s=max(0.0, least.covered_s + least.gap_s - covered_s),
         gaps=sum(part.gaps for part in parts),
         polls=least.polls,
         budget=_added(parts),
