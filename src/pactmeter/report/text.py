@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import why_none
+from pactmeter.analysis.synthetic import synthetic_told
 from pactmeter.analysis.verdict import level_text, two_digits
-from pactmeter.model.channel import Domain
+from pactmeter.model.channel import Domain, Kind
 from pactmeter.report.quality import aligned
 from pactmeter.report.screen import INDENT, Screen, Style, cut
 from pactmeter.store.files import short_path
@@ -83,7 +84,7 @@ def _lines(
     width: int | None,
 ) -> list[str]:
     """Return the summary's lines, as many as the room is for."""
-    lines = [_first_line(summary), _headline(run, summary)]
+    lines = [_first_line(run, summary), _headline(run, summary)]
     if "calibrated" in summary:
         figure = summary["calibrated"]
         lines.append(f"          {energy_text(figure)}  {figure['label']}, {figure['origin']}")
@@ -114,25 +115,14 @@ def excluded(headline: dict[str, Any]) -> str | None:
     return _EXCLUDED.get(headline["domain"])
 
 
-def _first_line(summary: dict[str, Any]) -> str:
+def _first_line(run: RecordedRun, summary: dict[str, Any]) -> str:
     calls = summary["calls"]
     what = f"{calls} call{'s' * (calls != 1)}, {summary['duration_s']:.3f} s"
     line = f"PACT run  {summary['status']}, {what}"
     if summary["status"] in {"incomplete", "failed"} and summary["reason"]:
         line += f" ({summary['reason']})"
-    marks = synthetic(summary["sources"])
+    marks = synthetic_told([c for c in run.channels if c.kind is not Kind.QUANTITY])
     return line + (f"  [{marks}]" if marks else "")
-
-
-def synthetic(sources: list[dict[str, Any]]) -> str:
-    """Return what is no hardware: ``emulated devices``, or which of them where not all are."""
-    marked: dict[str, list[str]] = {}
-    for source in sources:
-        if source["synthetic"]:
-            marked.setdefault(source["synthetic"], []).append(source["channel"])
-    if sum(map(len, marked.values())) == len(sources):
-        return f"{', '.join(sorted(marked))} devices" if marked else ""
-    return "; ".join(f"{mark}: {', '.join(names)}" for mark, names in sorted(marked.items()))
 
 
 def _headline(run: RecordedRun, summary: dict[str, Any]) -> str:
