@@ -11,10 +11,11 @@ from playwright.sync_api import sync_playwright
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.analysis.variants import compare_runs
+from pactmeter.model.channel import Domain
 from pactmeter.report.html.page import run_page, sets_page, write_page
 from support.pages import long_run
 from support.rights import refuse
-from support.written import AC, DC, GPU, PACKAGE, written
+from support.written import AC, DC, GPU, PACKAGE, counter, written
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -112,6 +113,7 @@ def test_power_regions_and_counters_are_drawn(browser, small):
 def test_plots_zoom_together_by_mouse_and_keys(browser, small):
     page = Opened(browser, small).drawn()
     over = page.locator(".plot .u-over").first
+    over.scroll_into_view_if_needed()
     box = over.bounding_box()
 
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 20)
@@ -129,6 +131,139 @@ def test_plots_zoom_together_by_mouse_and_keys(browser, small):
     assert shown(page) == (45, 105)
 
 
+def page_of(folder, sources, **options):
+    run = written(folder, sources, **options)
+    path = folder / "run.html"
+    write_page(path, run_page(run, summarize(run)), force=True)
+    return path
+
+
+COLOURED = """canvas => { const c = canvas.getContext('2d');
+    const p = c.getImageData(0, 0, canvas.width, canvas.height).data;
+    let n = 0;
+    for (let i = 0; i < p.length; i += 4) {
+        const rgb = [p[i], p[i + 1], p[i + 2]];
+        n += p[i + 3] > 200 && Math.max(...rgb) - Math.min(...rgb) > 90;
+    }
+    return n }"""
+"""How many pixels of a canvas are neither grey nor empty."""
+
+
+@pytest.mark.parametrize(
+    ("watts", "rows", "least"),
+    [([250.0], 1, 10), ([250.0 if k % 2 else None for k in range(60)], 60, 300)],
+)
+def test_what_stands_alone_is_drawn(browser, tmp_path, watts, rows, least):
+    path = page_of(tmp_path, {DC: watts}, rows=rows, events=("faults",))
+    page = Opened(browser, path).drawn()
+
+    assert page.locator(".plot canvas").first.evaluate(COLOURED) >= least
+    if rows == 1:
+        assert page.locator(".plot canvas").last.evaluate(COLOURED) >= least
+
+
+def test_many_that_stand_alone_are_drawn_in_time(browser, tmp_path):
+    watts = [250.0 + k % 5 if k % 2 else None for k in range(100_000)]
+    watts[50_001] = 900.0
+    page = Opened(browser, page_of(tmp_path, {DC: watts}, rows=100_000)).drawn()
+
+    took_ms = page.evaluate(
+        """async () => { const from = performance.now();
+        document.querySelector('.tools button').click(); // zooms in
+        await Promise.resolve(); await Promise.resolve();
+        return performance.now() - from }"""
+    )
+
+    assert took_ms <= 3 * 60
+    assert page.locator(".plot canvas").first.evaluate(COLOURED) > 500
+
+
+def test_more_lines_than_colours_are_told_apart(browser, tmp_path):
+    cards = {counter(f"gpu{k}", Domain.GPU): 50.0 + k for k in range(12)}
+    page = Opened(browser, page_of(tmp_path, cards)).drawn()
+
+    looks = page.locator(".swatch").evaluate_all(
+        "all => all.map((s) => { const c = getComputedStyle(s);"
+        " return c.color + c.borderTopWidth + c.borderTopStyle })"
+    )
+
+    assert len(set(looks)) == 12
+
+
+def test_of_no_time_there_is_nothing_to_draw(browser, tmp_path):
+    page = Opened(browser, page_of(tmp_path, {DC: []}, rows=0)).page
+
+    page.wait_for_function("document.getElementById('plots-note').innerText.includes('nothing')")
+    assert page.locator(".plot").count() == 0
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_no_number_is_torn(browser, tmp_path, media):
+    cards = {counter(f"gpu{k}", Domain.GPU): 50.0 + k for k in range(8)}
+    regions = [[0.0, 60.0, "call", 0, 1], [0.0, 30.0, "epoch", 0, 1]]
+    path = page_of(tmp_path, {DC: 300.0, **cards}, regions=regions)
+    page = Opened(browser, path, viewport={"width": 718, "height": 1000}).drawn()
+    page.emulate_media(media=media)
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+
+    torn = page.evaluate(
+        """() => { const torn = [];
+        for (const cell of document.querySelectorAll('td.n, th')) {
+            const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+            while (texts.nextNode()) {
+                const text = texts.currentNode;
+                for (const word of text.data.matchAll(/[^\\s-]+/g)) {
+                    const range = document.createRange();
+                    range.setStart(text, word.index);
+                    range.setEnd(text, word.index + word[0].length);
+                    const tops = [...range.getClientRects()].map((r) => r.top);
+                    if (new Set(tops).size > 1) torn.push(word[0]);
+                }
+            }
+        } return torn }"""
+    )
+
+    assert torn == []
+    if media == "print":
+        assert page.evaluate("document.documentElement.scrollWidth") <= 718
+
+
+@pytest.mark.parametrize("width", [400, 718, 1200])
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_no_long_name_widens_the_page(browser, tmp_path, width, media):
+    long = "x" * 3000
+    more = {
+        "host": {"name": long, "kernel": long},
+        "notes": [long],
+        "problems": [long],
+        "packages": {long: long},
+        "gaps": [{"device": long, "start_s": 1.0, "end_s": 2.0, "reason": long, "channels": []}],
+        "findings": [{"name": long, "found": False, "detail": long, "fix": long}],
+        "about": {DC.name: {"description": long, "device": long}},
+    }
+    regions = [[0.0, 60.0, "call", 0, 1], [0.0, 30.0, long, 0, 1]]
+    path = page_of(tmp_path, {DC: 100.0}, regions=regions, more=more)
+    page = Opened(browser, path, viewport={"width": width, "height": 900}).drawn()
+    page.emulate_media(media=media)
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_a_small_screen_words_keep_room(browser, small):
+    page = Opened(browser, small, viewport={"width": 400, "height": 800}).drawn()
+
+    wide = (
+        page.locator("#verdict .table")
+        .first.locator("td.long")
+        .evaluate_all("all => all.map((cell) => cell.getBoundingClientRect().width)")
+    )
+
+    assert wide
+    assert min(wide) >= 200
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
 def test_pointing_tells_the_values(browser, small):
     page = Opened(browser, small).drawn()
     over = page.locator(".plot .u-over").last
@@ -142,6 +277,8 @@ def test_pointing_tells_the_values(browser, small):
     values = page.locator(".keys output").all_inner_texts()
     assert any(value.endswith("W") for value in values)
     assert any(value.endswith("/s") for value in values)
+    at_s = float(re.fullmatch(r"at ([\d.]+) s", page.locator("#plots-at").inner_text())[1])
+    assert at_s == pytest.approx(0.11 * 120, abs=1.5)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -163,7 +300,7 @@ def test_a_comparison_has_no_serious_finding_of_axe(browser, tmp_path, scheme):
             folder.mkdir()
         sets.append([written(f, {DC: level_w + k}) for k, f in enumerate(folders)])
     path = tmp_path / "compare.html"
-    write_page(path, sets_page(compare_runs(sets[0], {"B": sets[1]})))
+    write_page(path, sets_page(compare_runs(sets[0], {"B": sets[1]}), []))
     opened = Opened(browser, path, color_scheme=scheme)
 
     found = Axe().run(opened.page).response["violations"]

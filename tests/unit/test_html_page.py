@@ -13,10 +13,11 @@ import pytest
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.errors import FileError
+from pactmeter.model.channel import Domain
 from pactmeter.report.html.lines import time_lines
 from pactmeter.report.html.page import run_page, write_page
 from support.pages import long_run
-from support.written import AC, DC, PACKAGE, write, written
+from support.written import AC, DC, PACKAGE, counter, gauge, write, written
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -33,7 +34,7 @@ HOSTILE = [
 class Elements(HTMLParser):
     """Tags with their attributes, and whether every one is closed."""
 
-    VOID = frozenset({"meta", "link", "br", "img", "input", "!doctype"})
+    VOID = frozenset({"meta", "link", "br", "wbr", "img", "input", "!doctype"})
 
     def __init__(self, content):
         super().__init__()
@@ -73,11 +74,95 @@ def test_an_estimate_is_marked_as_one(tmp_path):
 
 
 def test_what_is_emulated_is_said_first(tmp_path):
-    run = written(tmp_path, {DC: 100.0})
-    summary = summarize(run)
-    summary["sources"][0]["synthetic"] = "emulated"
+    run = written(tmp_path, {gauge("psu.dc_output", Domain.DC, synthetic="emulated"): 100.0})
 
-    assert "These are emulated devices, not hardware." in run_page(run, summary)
+    assert "Not hardware: emulated devices." in page_of(run)
+
+
+def test_where_some_of_it_is_emulated_it_is_said_which(tmp_path):
+    card = counter("gpu0", Domain.GPU, synthetic="emulated")
+
+    content = page_of(written(tmp_path, {DC: 100.0, card: 50.0}))
+
+    assert "Not hardware: emulated: gpu0." in content
+
+
+def test_how_much_is_covered_stands_at_the_top(tmp_path):
+    content = page_of(written(tmp_path, {DC: [100.0] * 40 + [None] * 20}))
+
+    assert "<dt>Covered</dt><dd>66.7 % of the time, 1 gap</dd>" in content
+
+
+def test_the_share_of_the_uncertainty_has_two_digits_and_no_exponent(tmp_path):
+    content = page_of(written(tmp_path, {DC: [100.0] * 20 + [None] * 20 + [200.0] * 20}))
+
+    assert re.search(r"<dt>Uncertainty</dt><dd>1\d0 % of it \(k=2\)</dd>", content)
+
+
+def test_of_no_energy_no_share_is_told(tmp_path):
+    assert "<dt>Uncertainty</dt>" not in page_of(written(tmp_path, {DC: 0.0}))
+
+
+def test_every_head_of_an_estimate_says_that_it_is_one(tmp_path):
+    regions = [[0.0, 60.0, "call", 0, 1], [0.0, 30.0, "epoch", 0, 1]]
+    card = counter("gpu0", Domain.GPU, synthetic="emulated")
+    run = written(tmp_path, {DC: 100.0, AC: 110.0, card: 20.0}, regions=regions)
+
+    content = page_of(run)
+
+    heads = re.findall(r'<th scope="col"[^>]*>(.*?)</th>', content)
+    plain = [html.unescape(re.sub("<[^>]*>", "", head)) for head in heads]
+    assert plain.count("psu.ac_input (estimated)") == 2  # power over time, and the regions
+    assert plain.count("gpu0 (emulated)") == 2
+    assert plain.count("psu.dc_output") == 2
+    assert "<caption>psu.ac_input (estimated): U " in content
+    assert not {"psu.ac_input", "gpu0"} & set(plain)
+
+
+@pytest.mark.parametrize("line", ["12.x,13.0,epoch,9,1", "1,2,epoch,nine,1", "2,1,epoch,9,1"])
+def test_one_bad_row_of_the_regions_costs_that_row_and_is_told(tmp_path, line):
+    regions = [[0.0, 60.0, "call", 0, 1], [0.0, 30.0, "epoch", 0, 1]]
+    path = write(tmp_path, {DC: 100.0}, regions=regions)
+    file = tmp_path / "PACT.regions.csv"
+    file.write_text(f"{file.read_text()}{line}\n30,60,after,0,1\n")
+
+    content = page_of(load(path))
+
+    assert data_of(content)["regions"]["names"] == ["call", "epoch", "after"]
+    for name in ("epoch", "after"):
+        assert f'<th scope="row"><bdi>{name}</bdi></th>' in content
+    assert "PACT.regions.csv: 1 row is no region and left out" in content
+
+
+def test_what_a_damaged_byte_takes_from_the_regions_is_told(tmp_path):
+    path = write(tmp_path, {DC: 100.0})
+    with (tmp_path / "PACT.regions.csv").open("ab") as file:
+        file.write(b"0,30,\xff,0,1\n")
+
+    assert "PACT.regions.csv: what follows is left out" in page_of(load(path))
+
+
+def test_regions_without_a_flaw_have_no_banner(tmp_path):
+    path = write(tmp_path, {DC: 100.0})
+    assert "left out" not in page_of(load(path))
+
+    (tmp_path / "PACT.regions.csv").unlink()
+    assert "left out" not in page_of(load(path))
+
+
+def test_a_long_name_is_cut_and_its_title_is_all_of_it(tmp_path):
+    regions = [[0.0, 60.0, "call", 0, 1], [0.0, 30.0, "x" * 10_000, "", 1]]
+    host = {"name": "h" * 3000, "cpu": {"model": "m" * 3000}}
+    run = written(tmp_path, {DC: 100.0}, regions=regions, more={"host": host})
+
+    content = page_of(run)
+
+    body = re.sub(r'<script type="application/json".*', "", content, flags=re.DOTALL)
+    shown = re.sub(r"<[^>]*>", "", body)
+    for letter, length in (("x", 10_000), ("h", 3000), ("m", 3000)):
+        assert f'title="{letter * length}"' in content
+        assert f"{letter * 80}…" in shown
+        assert letter * 81 not in shown
 
 
 def test_a_run_without_any_energy_says_so(tmp_path):

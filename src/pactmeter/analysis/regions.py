@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pactmeter.analysis.spans import CountsOver, EnergyOver
 from pactmeter.errors import ConfigError, FileError
@@ -70,6 +70,77 @@ def region_rows(run: RecordedRun) -> Iterator[list[str]]:
             left[tuple(row)] -= 1
         yield row
     yield from map(list, left.elements())
+
+
+class Mark(NamedTuple):
+    """One call or region.
+
+    Attributes:
+        name: Its name; ``call`` for a call.
+        index: Its index; None where it has none.
+        start_s: Start, in seconds since the run's start.
+        end_s: End.
+        tid: The thread; 0 where it is not known.
+    """
+
+    name: str
+    index: int | None  # type: ignore[assignment]  # as the regions' file calls it
+    start_s: float
+    end_s: float
+    tid: int
+
+
+class Marks:
+    """The calls and regions of a run, read as they are asked for; what is none is left out.
+
+    Attributes:
+        unread: How many rows were left out so far, as they are none of PACT's.
+        cut_short: Why the file could not be read to its end; None: it could, or there is none.
+    """
+
+    def __init__(self, run: RecordedRun) -> None:
+        self._run = run
+        self.unread = 0
+        self.cut_short: str | None = None
+
+    def __iter__(self) -> Iterator[Mark]:
+        """Yield the marks in the order of the file."""
+        self.unread, self.cut_short = 0, None
+        try:
+            rows = region_rows(self._run)
+            next(rows)
+            for row in rows:
+                mark = _mark(row)
+                if mark is None:
+                    self.unread += 1
+                else:
+                    yield mark
+        except FileError as error:
+            if self._run.files.regions.exists():  # else none were recorded
+                self.cut_short = error.message
+
+    @property
+    def problem(self) -> str | None:
+        """What a reader must know of those that were read; None: they are all there are."""
+        told = []
+        if self.unread:
+            what = "row is no region" if self.unread == 1 else "rows are no regions"
+            told.append(f"{self.unread} {what} and left out")
+        if self.cut_short:
+            told.append(f"what follows is left out: {self.cut_short}")
+        return f"{self._run.files.regions.name}: {'; '.join(told)}" if told else None
+
+
+def _mark(row: list[str]) -> Mark | None:
+    """Return what a row says; None where PACT cannot have written it."""
+    try:
+        start, end, name, index, tid = row
+        start_s, end_s = float(start), float(end)
+        if -math.inf < start_s <= end_s < math.inf:
+            return Mark(name, int(index) if index else None, start_s, end_s, int(tid or 0))
+    except ValueError:
+        pass
+    return None
 
 
 def regions(run: RecordedRun, each: str | None = None) -> list[dict[str, Any]]:
@@ -133,24 +204,12 @@ def _figures(
 
 
 def _marked(run: RecordedRun, each: str | None) -> list[_Named]:
-    found: dict[tuple[str, str], _Named] = {}
-    try:
-        rows = region_rows(run)
-        next(rows)
-        for start, end, name, index, _tid in rows:
-            if name != each if each is not None else name == CALL:
-                continue
-            key = (name, index if each is not None else "")
-            if key not in found:
-                found[key] = _Named(name, int(index) if each is not None and index else None)
-            found[key].spans.append(_span(start, end))
-    except (FileError, ValueError):  # no regions were recorded, or another wrote the file
-        return []
+    found: dict[tuple[str, int | None], _Named] = {}
+    for mark in Marks(run):
+        if mark.name != each if each is not None else mark.name == CALL:
+            continue
+        key = (mark.name, mark.index if each is not None else None)
+        if key not in found:
+            found[key] = _Named(*key)
+        found[key].spans.append((mark.start_s, mark.end_s))
     return sorted(found.values(), key=lambda named: min(named.spans))
-
-
-def _span(start: str, end: str) -> Span:
-    start_s, end_s = float(start), float(end)
-    if not -math.inf < start_s <= end_s < math.inf:
-        raise ValueError(f"a region from {start} to {end}")
-    return start_s, end_s

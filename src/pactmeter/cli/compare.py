@@ -115,7 +115,7 @@ def _sources(args: argparse.Namespace) -> int:
         ram_bytes=_bytes(args.ram),
     )
     if args.html is not None:
-        write_page(args.html, sources_page(found), force=args.force, keep=keep)
+        write_page(args.html, sources_page(found, keep), force=args.force, keep=keep)
     _say(args, found.to_dict(), render(found))
     return 0
 
@@ -155,6 +155,6 @@ def _sets(args: argparse.Namespace) -> int:
     channel = args.channel[0] if args.channel else None
     found = compare_runs(base, variants, channel=channel, **options)
     if args.html is not None:
-        write_page(args.html, sets_page(found), force=args.force, keep=keep)
+        write_page(args.html, sets_page(found, keep), force=args.force, keep=keep)
     _say(args, found.to_dict(), render(found))
     return 0

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pactmeter.analysis.run import RecordedRun
-    from pactmeter.model.channel import Channel
 
 SCHEMA = 1
 KIND = "pactmeter export"
@@ -98,18 +97,3 @@ def about(run: RecordedRun) -> dict[str, Any]:
         "channels": run.manifest.get("channels", []),
         "summary": summary,
     }
-
-
-def mark(channel: Channel) -> str:
-    """Return what a channel's figures are, where they are no measurement of hardware.
-
-    >>> from pactmeter.model.channel import Kind
-    >>> from pactmeter.units import Unit
-    >>> from pactmeter.model.channel import Channel, Origin
-    >>> mark(Channel("a", Unit.WATT, Kind.POWER, "", origin=Origin.ESTIMATED, synthetic="emulated"))
-    ' (estimated, emulated)'
-    """
-    words = [] if channel.origin == "measured" else [channel.origin.value]
-    if channel.synthetic:
-        words.append(channel.synthetic)
-    return f" ({', '.join(words)})" if words else ""

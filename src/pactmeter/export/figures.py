@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline, sum_name
-from pactmeter.analysis.regions import region_rows, regions
+from pactmeter.analysis.regions import Marks, regions
 from pactmeter.errors import FileError
 from pactmeter.model.channel import Channel, Kind
 from pactmeter.store.table import read_table
@@ -133,29 +133,8 @@ def _regions(run: RecordedRun) -> Iterator[Figure]:
 
 
 def _marks(run: RecordedRun) -> Iterator[Figure]:
-    for name, index, start_s, end_s, _tid in marks(run):
+    for name, index, start_s, end_s, _tid in Marks(run):
         yield Figure("mark", name, index, start_s, end_s, None, "duration", end_s - start_s, "s")
-
-
-def marks(run: RecordedRun) -> Iterator[tuple[str, int | None, float, float, int]]:
-    """Yield name, index, start and end (seconds) and thread of each call and region.
-
-    What is no row of PACT is left out, as are all where there is no file of them.
-    """
-    try:
-        rows = region_rows(run)
-        next(rows)
-        for start, end, name, index, tid in rows:
-            try:
-                start_s, end_s = float(start), float(end)
-                number = int(index) if index else None
-                thread = int(tid) if tid else 0
-            except ValueError:
-                continue
-            if -math.inf < start_s <= end_s < math.inf:
-                yield name, number, start_s, end_s, thread
-    except (FileError, ValueError):
-        return
 
 
 def _rows(run: RecordedRun) -> Iterator[Figure]:

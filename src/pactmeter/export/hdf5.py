@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.energy import energies, total
 from pactmeter.analysis.headline import headline
-from pactmeter.analysis.regions import regions
+from pactmeter.analysis.regions import Marks, regions
 from pactmeter.export.base import about
-from pactmeter.export.figures import marks
 from pactmeter.export.times import Clock
 from pactmeter.model.channel import Domain, Kind, Origin
 from pactmeter.units import Unit
@@ -228,7 +227,7 @@ def _regions(node: _Node, run: RecordedRun) -> None:
     """Add the regions: starts and ends, and how long they take."""
     told = {region["name"]: region for region in regions(run)}
     spans: dict[str, list[tuple[float, float]]] = {}
-    for name, _index, start_s, end_s, _tid in marks(run):
+    for name, _index, start_s, end_s, _tid in Marks(run):
         spans.setdefault(name, []).append((start_s, end_s))
     if not spans:
         return

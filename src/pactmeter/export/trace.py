@@ -18,10 +18,11 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.analysis.regions import Marks
 from pactmeter.errors import FileError
-from pactmeter.export.base import about, mark
-from pactmeter.export.figures import marks
+from pactmeter.export.base import about
 from pactmeter.export.times import Clock
+from pactmeter.model.channel import mark
 from pactmeter.store.table import read_table
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class _Trace:
         for channel in self._run.channels:
             unit = "W" if len(channel.columns) > 1 else channel.unit.symbol
             values = self._run.columns[channel.columns[0]]
-            emit = self._counter(f"{channel.name}{mark(channel)}", unit)
+            emit = self._counter(f"{channel.name}{mark(channel.origin, channel.synthetic)}", unit)
             yield from _held(((start_s, end_s, values[row]) for start_s, end_s, row in rows), emit)
 
     def _counters(self) -> Iterator[str]:
@@ -183,7 +184,7 @@ class _Trace:
         lanes: dict[int, list[list[float]]] = {}
         lines: dict[int, list[int]] = {}
         for name, index, start_s, end_s, tid in sorted(
-            marks(self._run), key=lambda item: (item[4], item[2], -item[3])
+            Marks(self._run), key=lambda item: (item[4], item[2], -item[3])
         ):
             mine = lanes.setdefault(tid, [])
             before = len(mine)

@@ -50,6 +50,16 @@ CPU_DOMAINS = frozenset({Domain.PACKAGE, Domain.PSYS})
 """Domains that, once measured, make an estimate of the CPU needless."""
 
 
+def mark(origin: str, synthetic: str | None) -> str:
+    """Return what stands behind a name whose figures are no measurement of hardware.
+
+    >>> mark("estimated", "emulated"), mark("measured", None)
+    (' (estimated, emulated)', '')
+    """
+    words = [word for word in (origin, synthetic) if word and word != Origin.MEASURED]
+    return f" ({', '.join(words)})" if words else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One quantity of one device.

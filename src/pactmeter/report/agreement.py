@@ -63,7 +63,9 @@ def _pair(pair: SourcePair) -> list[str]:
     elif isinstance(bias, Unknown):
         add(f"    bias      unknown: {bias.reason}")
     else:
-        add(f"    bias      {_told(bias.total_pct, '%')}, {_told(bias.mean_w, 'W')}")
+        add(
+            f"    bias      {with_interval(bias.total_pct, '%')}, {with_interval(bias.mean_w, 'W')}"
+        )
     if isinstance(limits, Unknown):
         add(f"    limits    unknown: {limits.reason}")
     elif limits is not None:
@@ -74,7 +76,8 @@ def _pair(pair: SourcePair) -> list[str]:
         add(f"    line      unknown: {line.reason}")
     elif line is not None:
         between = f"{line.range_w[0]:.0f} to {line.range_w[1]:.0f} W"
-        gain, offset = _told(line.gain, "", ".4f"), _told(line.offset_w, "W")
+        gain = with_interval(line.gain, "", ".4f")
+        offset = with_interval(line.offset_w, "W")
         add(f"    line      gain {gain}, offset {offset}; seen: {between}")
     if isinstance(scores, Unknown):
         add(f"    errors    unknown: {scores.reason}")
@@ -91,7 +94,8 @@ def _pair(pair: SourcePair) -> list[str]:
     return lines
 
 
-def _told(estimate: Estimate, unit: str, style: str = "+.2f") -> str:
+def with_interval(estimate: Estimate, unit: str, style: str = "+.2f") -> str:
+    """Return a figure with its 95 % interval, such as ``+0.75 % (-0.11 to +1.61)``."""
     low, high = estimate.interval
     text = f"{estimate.value:{style}}{' ' * bool(unit)}{unit}"
     return f"{text} ({low:{style}} to {high:{style}})"

@@ -20,12 +20,12 @@ def render(found: Variants) -> str:
     lines = [found.first_line]
     for variant in found.variants:
         energy = variant.figures["energy_j"]
-        lines += ["", f"{variant.name} against A: {_answer(variant.name, energy)}"]
+        lines += ["", f"{variant.name} against A: {answer(variant.name, energy)}"]
         rows = [["", "A", variant.name, "difference", "ratio", "p", "verdict"]]
         for figure, (name, unit) in _NAMES.items():
-            rows.append([name, *_cells(variant.figures[figure], unit)])
+            rows.append([name, *cells(variant.figures[figure], unit)])
         lines += [f"  {line}" for line in aligned(rows)]
-        lines += [f"  {text}" for text in _further(energy)]
+        lines += [f"  {text}" for text in further(energy)]
         if variant.u_ratio_pct is None:
             lines.append("  how much the sensors' own errors change the ratio is unknown")
         elif variant.u_ratio_pct:
@@ -37,7 +37,8 @@ def render(found: Variants) -> str:
     return "\n".join(lines)
 
 
-def _answer(name: str, energy: SetsCompared) -> str:
+def answer(name: str, energy: SetsCompared) -> str:
+    """Return whether a variant uses more or less energy, in words with the interval."""
     ratio = energy.ratio
     if ratio is None:
         return energy.verdict
@@ -48,7 +49,8 @@ def _answer(name: str, energy: SetsCompared) -> str:
     return f"{name} uses {abs(100 * (ratio.value - 1)):.1f} % {word} energy ({interval})"
 
 
-def _cells(found: SetsCompared, unit: str) -> list[str]:
+def cells(found: SetsCompared, unit: str) -> list[str]:
+    """Return both means, difference, ratio, p-value and verdict of one figure."""
     p = "-" if found.p_value is None else f"{found.p_value:.3g}"
     return [
         _summary(found.base, unit),
@@ -70,7 +72,8 @@ def _estimate(found: Estimate, unit: str) -> str:
     return f"{found.value:.4g}{space} [{found.low:.4g}, {found.high:.4g}]"
 
 
-def _further(energy: SetsCompared) -> list[str]:
+def further(energy: SetsCompared) -> list[str]:
+    """Return effect size, further tests, and what must be known of them, a line each."""
     lines = []
     if energy.effect is not None:
         lines.append(f"effect size {_estimate(energy.effect, '')}  ({energy.effect.method})")

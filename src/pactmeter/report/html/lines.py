@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pactmeter.analysis.regions import region_rows
+from pactmeter.analysis.regions import Marks
 from pactmeter.errors import FileError
 from pactmeter.model.channel import Kind
 from pactmeter.report.html.encode import codes, packed, ticks, watts
@@ -35,7 +35,8 @@ _NOT_THERE = (FileError, ValueError)
 
 def time_lines(run: RecordedRun) -> dict[str, Any]:
     """Return panels (each with its lines) and regions of a run."""
-    marked = spans(run)
+    marks = Marks(run)
+    marked = sorted(((m.name, m.start_s, m.end_s) for m in marks), key=lambda span: span[1])
     borders_s = sorted({edge_s for _, start_s, end_s in marked for edge_s in (start_s, end_s)})
     tables = [table for table in (_power(run), _counters(run)) if table is not None]
     values = sum(table.values for table in tables)
@@ -51,7 +52,7 @@ def time_lines(run: RecordedRun) -> dict[str, Any]:
     return {
         "end_s": round(max([*ends_s, *(end_s for _, _, end_s in marked), 0.0]), 6),
         "panels": panels,
-        "regions": _lanes(marked),
+        "regions": {**_lanes(marked), "problem": marks.problem},
     }
 
 
@@ -157,17 +158,6 @@ def _counters(run: RecordedRun) -> _Table | None:
 
 def _floats(cells: list[float | None]) -> Floats:
     return np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
-
-
-def spans(run: RecordedRun) -> list[tuple[str, float, float]]:
-    """Return name, start and end of each call and region, in order of their starts."""
-    try:
-        rows = region_rows(run)
-        next(rows)
-        found = [(name, float(start), float(end)) for start, end, name, *_ in rows]
-    except _NOT_THERE:
-        return []
-    return sorted((s for s in found if -np.inf < s[1] <= s[2] < np.inf), key=lambda span: span[1])
 
 
 def _lanes(marked: list[tuple[str, float, float]]) -> dict[str, Any]:

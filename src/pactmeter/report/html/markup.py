@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+_LONGEST = 80
+_LONG = 30
+_WIDE = 6
+"""A table of more columns is printed smaller."""
+
+
 class Markup(str):
     """What is HTML already."""
 
@@ -32,8 +38,25 @@ def text(value: object) -> Markup:
 
 
 def name(value: object) -> Markup:
-    """Return a name that a user chose: it may be long, or run from right to left."""
-    return Markup(f"<bdi>{text(value)}</bdi>")
+    """Return a name that a user chose: it may be long, or run from right to left.
+
+    What is longer than 80 characters is cut; its title (what pointing at it shows) is all of it.
+    What has a title may be broken anywhere.
+    """
+    told = str(value)
+    if isinstance(value, Markup):
+        return value
+    if len(told) <= _LONG:
+        return Markup(f"<bdi>{text(value)}</bdi>")
+    more = "…" if len(told) > _LONGEST else ""
+    return Markup(f'<bdi title="{text(told)}">{text(told[:_LONGEST])}</bdi>{more}')
+
+
+def channel(value: str, marked: str = "") -> Markup:
+    """Return a channel's name with its mark, which breaks where lines may: after its dots."""
+    return Markup(
+        f"<bdi>{text(value).replace('.', '.<wbr>')}</bdi>{text(marked) if marked else ''}"
+    )
 
 
 def table(
@@ -47,18 +70,27 @@ def table(
         rows: Cells, `Markup` or text.
         numbers: Columns that stand on the right.
     """
-    marks = [' class="n"' if k in numbers else "" for k in range(len(head))]
+    told = [tuple(row) for row in rows]
+    kinds = ["n" if k in numbers else _kind(row[k] for row in told) for k in range(len(head))]
+    marks = [f' class="{kind}"' if kind else "" for kind in kinds]
     heads = "".join(f'<th scope="col"{m}>{text(h)}</th>' for h, m in zip(head, marks, strict=True))
     lines = []
-    for first, *rest in rows:
+    for first, *rest in told:
         cells = "".join(f"<td{m}>{text(c)}</td>" for c, m in zip(rest, marks[1:], strict=True))
-        lines.append(f'<tr><th scope="row">{text(first)}</th>{cells}</tr>\n')
+        lines.append(f'<tr><th scope="row"{marks[0]}>{name(first)}</th>{cells}</tr>\n')
     label = text(caption)
+    wide = " wide" if len(head) > _WIDE else ""
     return Markup(
-        f'<div class="table" role="region" aria-label="{label}" tabindex="0"><table>'
+        f'<div class="table{wide}" role="region" aria-label="{label}" tabindex="0"><table>'
         f"<caption>{label}</caption>\n<thead><tr>{heads}</tr></thead>\n"
         f"<tbody>\n{''.join(lines)}</tbody></table></div>\n"
     )
+
+
+def _kind(cells: Iterable[object]) -> str:
+    """Return the class of a column of text: long ones keep some width on a small screen."""
+    lengths = [len(str(cell)) for cell in cells if not isinstance(cell, Markup)]
+    return "long" if max(lengths, default=0) > _LONG else ""
 
 
 def section(ident: str, title: str, *parts: str) -> Markup:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files as package_files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pactmeter import __version__
-from pactmeter.errors import FileError
 from pactmeter.report.html import sections
 from pactmeter.report.html.compare import sets_sections, sources_sections
+from pactmeter.report.html.files import apart, hashes
 from pactmeter.report.html.lines import time_lines
 from pactmeter.report.html.markup import data, name, section, text
+from pactmeter.report.html.top import top
 from pactmeter.store.output import save
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from pactmeter.analysis.agreement.result import Agreement
     from pactmeter.analysis.run import RecordedRun
@@ -44,36 +45,34 @@ def write_page(path: Path, content: str, *, force: bool = False, keep: Sequence[
 def run_page(run: RecordedRun, summary: dict[str, Any]) -> str:
     """Return a run's page; the summary is that of `summarize`, with its regions."""
     note = '<p id="plots-note" role="status">The plots need scripts.</p>\n<div id="plots"></div>\n'
+    lines = time_lines(run)
     parts = (
-        sections.top(run, summary),
+        top(run, summary),
         section("time", "Over time", note, sections.over_time(run)),
         sections.verdict(summary),
         sections.sources(summary),
         sections.budget(summary),
-        sections.regions(summary),
+        sections.regions(run, summary, lines["regions"]["problem"]),
         sections.sampling(run, summary),
         sections.hardware(run),
         sections.assumptions(run, summary),
         sections.files(hashes(run.files.all)),
     )
-    return _document("PACT run", run.files.power.name, parts, time_lines(run))
+    return _document("PACT run", run.files.power.name, parts, lines)
 
 
-def sets_page(found: Variants) -> str:
-    """Return the page of sets of runs compared."""
-    parts = sets_sections(found.first_line, found.to_dict())
-    files = [
-        Path(file) for part in (found.base, *(v.files for v in found.variants)) for file in part
-    ]
-    told = sections.files(hashes(files))
-    return _document("PACT comparison", found.channel, (*parts, told))
+def sets_page(found: Variants, paths: Iterable[Path]) -> str:
+    """Return the page of sets of runs compared, whose files are these."""
+    told = hashes(paths)
+    shown = {str(path): shown for path, shown in apart(each.path for each in told).items()}
+    parts = (*sets_sections(found, shown), sections.files(told))
+    return _document("PACT comparison", found.channel, parts)
 
 
-def sources_page(found: Agreement) -> str:
-    """Return the page of the sources within runs compared."""
-    parts = sources_sections(found.first_line, found.to_dict())
-    told = sections.files(hashes(map(Path, found.runs)))
-    return _document("PACT comparison of sources", found.host, (*parts, told))
+def sources_page(found: Agreement, paths: Iterable[Path]) -> str:
+    """Return the page of the sources within runs compared, whose files are these."""
+    parts = (*sources_sections(found), sections.files(hashes(paths)))
+    return _document("PACT comparison of sources", found.host, parts)
 
 
 def _document(
@@ -105,25 +104,6 @@ def _document(
         f"<footer><p>Made by pactmeter {text(__version__)} from the files named above.{plots}</p>"
         f"</footer>\n{drawn}</body>\n</html>\n"
     )
-
-
-def hashes(paths: Iterable[Path]) -> list[tuple[str, int, str]]:
-    """Return name, size in bytes and SHA-256 of the files that are there.
-
-    Raises:
-        FileError: One cannot be read.
-    """
-    told = []
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                told.append((path.name, file.tell(), digest))
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise FileError(f"cannot read {path}: {error.strerror}") from error
-    return told
 
 
 def _read(asset: str) -> str:

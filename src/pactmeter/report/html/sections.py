@@ -3,101 +3,34 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.verdict import level_text, two_digits
-from pactmeter.model.channel import Kind
-from pactmeter.report.html.markup import Markup, name, pairs, paragraph, section, table, text
-from pactmeter.report.text import energy_text, excluded
+from pactmeter.analysis.verdict import two_digits
+from pactmeter.model.channel import Kind, mark
+from pactmeter.report.html.files import apart
+from pactmeter.report.html.markup import (
+    Markup,
+    channel,
+    name,
+    pairs,
+    paragraph,
+    section,
+    table,
+    text,
+)
+from pactmeter.report.html.top import energy, origin, watts
+from pactmeter.report.text import excluded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pactmeter.analysis.run import RecordedRun
+    from pactmeter.report.html.files import RawFile
 
 _COUNTS = ("Event", "Count", "Scope", "Counted", "Status")
 _MOST_ROWS = 200
-_SCALES = ((1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"))
 _STRETCHES = 40
 """Rows of the power table for people without scripts."""
-
-
-def energy(source: dict[str, Any]) -> str:
-    """Return an energy with its uncertainty, as ``2000.1 J ± 100 J (k=2)``."""
-    return energy_text(source).replace("+/-", "±")
-
-
-def figure(source: dict[str, Any]) -> str:
-    """Return an energy as far as its uncertainty's second digit, in a unit of its size.
-
-    >>> figure({"energy_j": 19011152.5, "u_j": 968000.0})
-    '19.01 MJ ± 0.97 MJ (k=2)'
-    >>> figure({"energy_j": 6000.4, "u_j": 312.0})
-    '6000 J ± 310 J (k=2)'
-    """
-    if source["energy_j"] is None or not source["u_j"]:
-        return energy(source)
-    size_j = abs(source["energy_j"])
-    scale, unit = next((each for each in _SCALES if size_j >= 10 * each[0]), (1.0, "J"))
-    u = two_digits(source["u_j"] / scale)
-    places = 1 - math.floor(math.log10(u))
-    value = round(source["energy_j"] / scale, places)
-    shown = max(0, places)
-    return f"{value:.{shown}f} {unit} ± {u:.{shown}f} {unit} (k=2)"
-
-
-def top(run: RecordedRun, summary: dict[str, Any]) -> Markup:
-    """Return the headline, what it stands for, and what the reader must not miss."""
-    parts = [_banners(run, summary)]
-    first = summary["headline"]
-    elsewhere = (run.manifest.get("used") or {}).get("devices_sampled_by")
-    if first is not None:
-        parts.append(paragraph(figure(first), "figure"))
-        parts.append(paragraph(Markup(f"{text(first['label'])} {_origin(first)}")))
-    elif elsewhere:
-        parts.append(paragraph("No energy in this file", "figure"))
-        parts.append(paragraph(f"{elsewhere} samples the devices of this machine."))
-    else:
-        parts.append(paragraph("Energy: not measured", "figure"))
-        checks = summary["verdict"]["checks"]
-        parts.append(paragraph(checks[0]["text"] if checks else "no source was found"))
-    if "calibrated" in summary:
-        told = summary["calibrated"]
-        parts.append(paragraph(f"Calibrated: {energy(told)}, {told['label']}"))
-    calls = summary["calls"]
-    share = None
-    if first is not None and first["u_j"] is not None and first["energy_j"]:
-        share = f"{100 * first['u_j'] / first['energy_j']:.2g} % of it (k=2)"
-    facts: list[tuple[str, object]] = [
-        ("Energy", energy(first) if first else "unknown"),
-        ("Verdict", level_text(summary["verdict"])),
-        ("Uncertainty", share or "unknown"),
-        ("Mean power", _watts(first["mean_w"]) if first else "unknown"),
-        ("Time measured", f"{summary['duration_s']:.3f} s in {calls} call{'s' * (calls != 1)}"),
-        ("Began", _when(run.started_s)),
-        ("Machine", name((run.manifest.get("host") or {}).get("name"))),
-    ]
-    for net in summary.get("baseline", {}).get("net", ()):
-        told = f"{energy(net)}; idle {net['idle_w']:.2f} W ± {two_digits(net['u_idle_w']):g} W"
-        facts.append((f"Above idle, {net['channel']}", told))
-    if "footprint" in summary:
-        facts.append(("Footprint", _footprint(summary["footprint"])))
-    return section("headline", "Energy of this run", *parts, pairs(facts))
-
-
-def _banners(run: RecordedRun, summary: dict[str, Any]) -> str:
-    status, reason = summary["status"], summary["reason"]
-    told = []
-    if status == "running":
-        told.append("This run is still going on: the figures are those up to now.")
-    elif status != "complete":
-        told.append(f"This run is {status}" + (f": {reason}." if reason else "."))
-    marks = sorted({s["synthetic"] for s in summary["sources"]} - {None})
-    if marks:
-        told.append(f"These are {' and '.join(marks)} devices, not hardware.")
-    told += [str(problem) for problem in run.manifest.get("problems") or []]
-    return "".join(paragraph(line, "banner") for line in told)
 
 
 def verdict(summary: dict[str, Any]) -> Markup:
@@ -142,12 +75,12 @@ def sources(summary: dict[str, Any]) -> Markup:
     if found:
         rows = [
             (
-                name(s["channel"]),
+                channel(s["channel"]),
                 s["label"],
                 s["domain"],
-                _origin(s),
+                origin(s),
                 energy(s),
-                _watts(s["mean_w"]),
+                watts(s["mean_w"]),
                 f"{100 * s['coverage']:.1f} %",
                 s["gaps"],
             )
@@ -177,62 +110,80 @@ def sources(summary: dict[str, Any]) -> Markup:
     return section("sources", "Sources and counters", *parts)
 
 
-def _origin(source: dict[str, Any]) -> Markup:
-    words = [source["origin"]] + ([source["synthetic"]] if source["synthetic"] else [])
-    return Markup(" ".join(f'<span class="mark">{text(word)}</span>' for word in words))
-
-
 def budget(summary: dict[str, Any]) -> Markup:
     """Return what each uncertainty is made of."""
+    figures = [*summary["sources"], summary["headline"], summary.get("calibrated")]
+    marks = {s["channel"]: mark(s["origin"], s["synthetic"]) for s in figures if s}
     parts = []
     for source in summary["budget"]:
+        what = f"{source['channel']}{marks.get(source['channel'], '')}"
         if source["u_j"] is None:
-            parts.append(paragraph(f"{source['channel']}: U is not known."))
+            parts.append(paragraph(f"{what}: U is not known."))
             continue
         rows = [
             (i["name"], i["type"], f"{two_digits(i['u_j']):g} J", i["basis"])
             for i in source["items"]
         ]
-        caption = f"{source['channel']}: U {two_digits(source['u_j']):g} J (k=2)"
+        caption = f"{what}: U {two_digits(source['u_j']):g} J (k=2)"
         parts.append(table(caption, ("Item", "Type", "u (k=1)", "Where it is from"), rows, (2,)))
     told = parts or [paragraph("There is no figure, so there is no uncertainty.")]
     return section("budget", "Uncertainty budget", *told)
 
 
-def regions(summary: dict[str, Any]) -> Markup:
-    """Return energy and counts of each region, and of the windows that were asked for."""
+def regions(run: RecordedRun, summary: dict[str, Any], problem: str | None) -> Markup:
+    """Return energy and counts of each region, and of the windows that were asked for.
+
+    Args:
+        run: The run.
+        summary: What is told of it.
+        problem: What must be known of the file of the regions.
+    """
+    marks = {c.name: mark(c.origin, c.synthetic) for c in run.channels}
     tables = {
         "Energy and counts": summary.get("regions"),
         "One by one": summary.get("regions_each"),
         "Windows": summary.get("windows"),
     }
-    parts = [part for title, found in tables.items() if found for part in _regions(title, found)]
-    return section("regions", "Regions", *(parts or [paragraph("None was marked.")]))
+    parts = [
+        part for title, found in tables.items() if found for part in _regions(title, found, marks)
+    ]
+    parts = parts or [paragraph("None was marked.")]
+    if problem:
+        parts.insert(0, paragraph(problem, "banner"))
+    return section("regions", "Regions", *parts)
 
 
-def _regions(title: str, found: list[dict[str, Any]]) -> list[str]:
+def _regions(title: str, found: list[dict[str, Any]], marks: dict[str, str]) -> list[str]:
     channels, events = list(found[0]["energy"]), list(found[0]["counters"])
     refused: dict[str, list[str]] = {}
     rows = []
     for region in found[:_MOST_ROWS]:
         index = "" if region.get("index") is None else f" {region['index']}"
         cells: list[object] = [name(f"{region['name']}{index}"), region["count"]]
-        cells.append(f"{region['duration_s']:.3f} s")
-        for channel in channels:
-            told = region["energy"][channel]
+        cells.append(_narrow(f"{region['duration_s']:.3f} s"))
+        for source in channels:
+            told = region["energy"][source]
             if "refused" in told:
-                refused.setdefault(told["refused"], []).append(
-                    f"{region['name']}{index}, {channel}"
-                )
-            cells.append("-" if "refused" in told else energy(told))
+                what = f"{name(region['name'] + index)}, {text(source)}"
+                refused.setdefault(told["refused"], []).append(what)
+            cells.append("-" if "refused" in told else _narrow(energy(told)))
         cells += ["-" if region["counters"][e] is None else region["counters"][e] for e in events]
         rows.append(cells)
-    head = ["Region", "Count", "Time", *channels, *events]
+    heads = [channel(source, marks.get(source, "")) for source in channels]
+    head = ["Region", "Count", "Time", *heads, *map(channel, events)]
     parts: list[str] = [table(title, head, rows, range(1, len(head)))]
     if len(found) > _MOST_ROWS:
         parts.append(paragraph(f"{len(found) - _MOST_ROWS} more are in report --json."))
-    parts += [paragraph(f"No figure for {'; '.join(w)}: {why}.") for why, w in refused.items()]
+    parts += [
+        paragraph(Markup(f"No figure for {'; '.join(whats)}: {text(why)}."))
+        for why, whats in refused.items()
+    ]
     return parts
+
+
+def _narrow(told: str) -> str:
+    """Return an energy that breaks between figure and uncertainty, never within one of them."""
+    return told.replace(" ", "\u00a0").replace("\u00a0±", " ±").replace("\u00a0(", " (")
 
 
 def over_time(run: RecordedRun) -> Markup:
@@ -247,14 +198,14 @@ def over_time(run: RecordedRun) -> Markup:
         part = known[at : at + size]
         first, last = (run.columns["read_s"][k] or 0.0 for k in (part[0], part[-1]))
         cells: list[object] = [f"{first - run.windows_s[part[0]]:.2f} to {last:.2f} s"]
-        for channel in shown:
-            column = run.columns[channel.columns[0]]
+        for source in shown:
+            column = run.columns[source.columns[0]]
             pairs_ = [(w, run.windows_s[k]) for k in part if (w := column[k]) is not None]
             over_s = math.fsum(s for _, s in pairs_)
             mean_w = math.fsum(w * s for w, s in pairs_) / over_s if over_s > 0 else None
-            cells.append(_watts(mean_w))
+            cells.append(watts(mean_w))
         rows.append(cells)
-    head = ["Time", *(c.name for c in shown)]
+    head = ["Time", *(channel(c.name, mark(c.origin, c.synthetic)) for c in shown)]
     caption = "Mean power over time; - is a gap"
     return _folded("Power as a table", table(caption, head, rows, range(1, len(head))))
 
@@ -280,7 +231,12 @@ def sampling(run: RecordedRun, summary: dict[str, Any]) -> Markup:
     gaps = run.manifest.get("gaps") or []
     if gaps:
         told = [
-            (g.get("device"), _seconds(g.get("start_s")), _seconds(g.get("end_s")), g.get("reason"))
+            (
+                name(g.get("device")),
+                _seconds(g.get("start_s")),
+                _seconds(g.get("end_s")),
+                g.get("reason"),
+            )
             for g in gaps
         ]
         parts.append(table("Gaps", ("Device", "From", "To", "Why"), told, (1, 2)))
@@ -295,10 +251,11 @@ def sampling(run: RecordedRun, summary: dict[str, Any]) -> Markup:
 def hardware(run: RecordedRun) -> Markup:
     """Return the machine, its sensors, what was looked for and not found, and versions."""
     manifest = run.manifest
-    parts: list[str] = [pairs(_flat(manifest.get("host") or {}))]
+    host = [(key, name(value)) for key, value in _flat(manifest.get("host") or {})]
+    parts: list[str] = [pairs(host)]
     rows = [
         (
-            name(c.name),
+            channel(c.name),
             c.description,
             run.about(c.name).get("device"),
             c.resolution and f"{c.resolution:g} {c.unit.value}",
@@ -342,11 +299,15 @@ def assumptions(run: RecordedRun, summary: dict[str, Any]) -> Markup:
     return section("assumptions", "Assumptions", Markup(f"<ul>\n{items}</ul>\n"))
 
 
-def files(hashes: list[tuple[str, int, str]]) -> Markup:
+def files(told: list[RawFile]) -> Markup:
     """Return the raw files with size and SHA-256, as they were when the page was made."""
-    rows = [(name(n), f"{size:,}", Markup(f"<code>{text(h)}</code>")) for n, size, h in hashes]
-    told = table("Raw files", ("File", "Bytes", "SHA-256"), rows, (1,))
-    return section("files", "Raw files", told, paragraph("sha256sum tells the same.", "soft"))
+    shown = apart(each.path for each in told)
+    rows = [
+        (name(shown[each.path]), f"{each.size:,}", Markup(f"<code>{text(each.sha256)}</code>"))
+        for each in told
+    ]
+    listed = table("Raw files", ("File", "Bytes", "SHA-256"), rows, (1,))
+    return section("files", "Raw files", listed, paragraph("sha256sum tells the same.", "soft"))
 
 
 def _folded(title: str, *parts: str) -> Markup:
@@ -361,23 +322,5 @@ def _flat(told: dict[str, Any]) -> Iterator[tuple[str, object]]:
             yield key, value
 
 
-def _footprint(told: dict[str, Any]) -> str:
-    line = f"{told['kwh']:.6g} kWh (PUE {told['pue']:g})"
-    if told["carbon_g"] is None:
-        return line
-    line += f", {told['carbon_g']:.4g} gCO2e ({told['intensity_g_per_kwh']:g} g/kWh"
-    return f"{line}: {told['region']}; {told['source']})"
-
-
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g} s"
-
-
-def _watts(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} W"
-
-
-def _when(utc_s: float | None) -> str:
-    if utc_s is None:
-        return "unknown"
-    return datetime.fromtimestamp(utc_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -66,6 +66,38 @@
     return y;
   }
 
+  // Where a value stands alone between gaps there is no line: these places are drawn as points.
+  function aloneIn(y) {
+    const alone = [];
+    if (Array.isArray(y) || y.length === 1)
+      for (let i = 0; i < y.length; i++) if (y[i] != null && y[i - 1] == null && y[i + 1] == null) alone.push(i);
+    return alone;
+  }
+  const firstFrom = (places, x, value) => {
+    let low = 0, high = places.length;
+    while (low < high) { const k = (low + high) >> 1; if (x[places[k]] < value) low = k + 1; else high = k; }
+    return low;
+  };
+  // Of those in view; where they stand closer than pixels, the lowest and the highest of each pixel.
+  function points(places, colour) {
+    if (!places.length) return { show: false };
+    const filter = (u, k) => {
+      const x = u.data[0], y = u.data[k];
+      const from = firstFrom(places, x, view.from), to = firstFrom(places, x, view.to + TICK_S);
+      if (to - from < 2 * u.over.clientWidth) return places.slice(from, to);
+      const kept = [], pixelS = (view.to - view.from) / u.over.clientWidth;
+      for (let i = from, low, high, end = -Infinity; i < to; i++) {
+        const at = places[i];
+        if (x[at] > end) { if (i > from) kept.push(low, high); low = high = at; end = x[at] + pixelS; }
+        else if (y[at] < y[low]) low = at;
+        else if (y[at] > y[high]) high = at;
+        if (i === to - 1) kept.push(low, high);
+      }
+      return kept;
+    };
+    return { show: false, filter, size: 5, fill: colour };
+  }
+
   const short = (value) => {
     const size = Math.abs(value);
     for (const [unit, of] of [["G", 1e9], ["M", 1e6], ["k", 1e3]])
@@ -105,6 +137,7 @@
     const { left } = chart.cursor;
     for (const other of charts) if (other !== chart) other.setCursor({ left, top: left < 0 ? -10 : 5 });
     for (const other of charts) other.told?.(left < 0 ? null : other.posToIdx(left));
+    document.getElementById("plots-at").value = left < 0 ? "" : `at ${seconds(chart.posToVal(left, "x"))}`;
     following = false;
   }
 
@@ -161,8 +194,11 @@
       const colour = () => css(`--s${(panel.unit === "W" ? k : 0) % COLOURS}`);
       const dashed = line.origin && line.origin !== "measured";
       const own = [columns.length];
-      columns.push(await unpackLine(line.mean, panel.form, axis));
-      series.push({ stroke: colour, width: 1.25, dash: dashed ? [6, 4] : undefined, points: { show: false } });
+      const mean = await unpackLine(line.mean, panel.form, axis);
+      columns.push(mean);
+      // colours come again after eight lines, in thicker ones
+      const again = panel.unit === "W" ? Math.floor(k / COLOURS) : 0;
+      series.push({ stroke: colour, width: 1.25 + 1.25 * again, dash: dashed ? [6, 4] : undefined, points: points(aloneIn(mean), colour) });
       if (line.low) {
         own.push(columns.length, columns.length + 1);
         bands.push({ series: [columns.length + 1, columns.length], fill: () => `${colour()}55` });
@@ -173,6 +209,7 @@
       }
       const swatch = make("span", { className: dashed ? "swatch dashed" : "swatch" });
       swatch.style.color = `var(--s${(panel.unit === "W" ? k : 0) % COLOURS})`;
+      swatch.style.borderTopWidth = `${3 + 3 * again}px`;
       const box = make("input", { type: "checkbox", checked: true });
       const marks = [dashed && line.origin, line.synthetic].filter(Boolean).join(", ");
       const name = make("bdi", { textContent: line.name, title: line.label });
@@ -218,7 +255,10 @@
       }
       ctx.restore();
     };
-    const cut = (name) => ([...name].length > 15 ? `${[...name].slice(0, 14).join("")}…` : name);
+    const cut = (name) => {
+      const letters = [...(name.replace(/\s+/g, " ").trim() || "(no name)")];
+      return letters.length > 13 ? `${letters.slice(0, 12).join("")}…` : letters.join("");
+    };
     const chart = new uPlot(
       options(60 + 22 * rowsHigh, () => [0, rowsHigh], {
         series: [{}, { points: { show: false } }], hooks: { draw: [paint] },
@@ -240,7 +280,9 @@
     }
     const shown = make("output", { id: "plots-view" });
     shown.setAttribute("aria-live", "polite");
-    bar.append(shown);
+    const at = make("output", { id: "plots-at" });
+    at.setAttribute("aria-live", "off"); // as the values
+    bar.append(shown, at);
     home.append(bar);
   }
 
@@ -251,7 +293,7 @@
   });
 
   async function main() {
-    if (!data.panels.length && !data.regions.names.length) { note.textContent = "There is nothing to draw: neither power nor counters were recorded."; return; }
+    if (!data.end_s || (!data.panels.length && !data.regions.names.length)) { note.textContent = "There is nothing to draw: neither power nor counters were recorded."; return; }
     if (!("DecompressionStream" in window)) { note.textContent = "This browser is too old for the plots; the tables hold the figures."; return; }
     note.textContent = "Drag over a plot to zoom in, double-click to see all; plots move together.";
     tools();
