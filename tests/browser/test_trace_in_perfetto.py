@@ -31,7 +31,7 @@ def served(folder, name):
         [sys.executable, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as server:
         try:
-            assert b"localhost" in server.stdout.read1(200)
+            assert any(b"localhost" in line for line in server.stdout)  # it serves now
             yield f"http://127.0.0.1:{port}/"
         finally:
             server.kill()
