@@ -7,7 +7,7 @@ LIQUIDCTL := 'liquidctl>=1.16'
 SOURCES := src tests benchmarks CV NLP RL stress docs/conf.py docs/pictures.py docs/runs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers docs unit bench truth bench-overhead bench-counters test-pmu wheel clean
+.PHONY: help demo test check lint types layers docs unit bench study truth bench-overhead bench-counters test-pmu wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## joules in, joules out: truth ta
 	$(BIN)/pytest -q tests/truth tests/bench
 	$(BIN)/python -m benchmarks.peers --peers $(CURDIR)/$(VENV)/peers/bin/python
 
+study: $(VENV)/study.stamp  ## CV, NLP, RL and stress on an emulated machine, to a report (about 5 minutes)
+	@sh tools/study.sh $(CURDIR)/$(VENV)/frameworks/bin/python study-tiny
+
 truth: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## how exact figures and statements are, on real and synthetic data
 	$(BIN)/pytest -q tests/exact
 
@@ -58,7 +61,7 @@ wheel: $(VENV)/dev.stamp  ## build dist/pactmeter-*.whl
 	$(BIN)/pip wheel -q --no-deps -w dist .
 
 clean:  ## remove what the targets above have made
-	rm -rf $(VENV) dist build docs/_build demo-run .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) dist build docs/_build demo-run study-tiny study-tiny.* .coverage* .mypy_cache .ruff_cache .pytest_cache
 
 .PHONY: system-packages
 system-packages:
@@ -92,6 +95,14 @@ $(VENV)/peers.stamp: $(VENV)/pip.stamp benchmarks/peers.txt
 $(VENV)/frameworks.stamp: $(VENV)/pip.stamp tests/integration/frameworks.txt tests/integration/workloads.txt
 	@sh tools/make-venv.sh $(PYTHON) $(VENV)/frameworks
 	@$(VENV)/frameworks/bin/python -m pip install -q -r tests/integration/workloads.txt
+	@touch $@
+
+# trainings, power supplies and reports in one Python: that of the frameworks
+$(VENV)/study.stamp: $(VENV)/frameworks.stamp pyproject.toml requirements-psu.txt
+	@echo "setting up $(VENV)/frameworks for studies (once) ..."
+	@$(VENV)/frameworks/bin/python -m pip install -q --use-pep517 -e '.[nvml,report]' \
+		-r requirements-psu.txt
+	@$(VENV)/frameworks/bin/python -m pip install -q --no-deps $(LIQUIDCTL)
 	@touch $@
 
 # performance-features is compiled: where that fails, the table says so

@@ -12,9 +12,12 @@ from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import summarize
 from pactmeter.analysis.variants import compare_runs
 from pactmeter.model.channel import Domain
-from pactmeter.report.html.page import run_page, sets_page, write_page
+from pactmeter.report.html.page import run_page, sets_page, study_page, write_page
+from pactmeter.study.report import report
+from pactmeter.study.results import load_study
 from support.pages import long_run
 from support.rights import refuse
+from support.studies import Folder, defined, system_faults
 from support.written import AC, DC, GPU, PACKAGE, counter, written
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -307,6 +310,40 @@ def test_a_comparison_has_no_serious_finding_of_axe(browser, tmp_path, scheme):
 
     assert [v["id"] for v in found if v["impact"] in {"serious", "critical"}] == []
     assert opened.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_study_has_no_serious_finding_of_axe_and_fits_its_window(
+    browser, tmp_path, scheme, width
+):
+    loads = ["cpu_1", "io_1", "vm_1"]
+    made = Folder(tmp_path / "study", defined({"stress": loads, "cv": [HOSTILE, "b"]}, trials=2))
+    for place, name in enumerate([*loads, "b"]):
+        rates = [500.0 * (place + 1) + row for row in range(60)]
+        dc = [60 + place + rate / 100 for rate in rates]
+        marks = {"data": "made up"} if name == "b" else {}
+        told = {"marks": marks, "work": {"steps": 9}, "more": system_faults(rates)}
+        made.rest("before" if place == 0 else "after", {DC: 50.0 + place}) if place < 2 else None
+        made.done(f"{name}_1", {DC: dc, PACKAGE: 40.0 + place}, **told)
+    made.failed(f"{HOSTILE}_1", HOSTILE)
+    path = tmp_path / "study.html"
+    study = load_study(made.path)
+    write_page(path, study_page(report(study).to_dict(), study.files))
+    viewport = {"width": width, "height": 800}
+    opened = Opened(browser, path, color_scheme=scheme, viewport=viewport)
+    for summary in opened.page.locator("summary").all():
+        summary.click()
+
+    found = Axe().run(opened.page).response["violations"]
+
+    assert [v["id"] for v in found if v["impact"] in {"serious", "critical"}] == []
+    assert opened.complaints == []
+    assert opened.page.evaluate("window.hit") is None
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    for ident in ("energy", "work", "remainder", "model", "idle", "trials", "stats", "files"):
+        assert opened.page.locator(f"section#{ident}").is_visible()
+    assert opened.page.locator("svg.forest").count() == 2
 
 
 def test_without_scripts_the_tables_hold_the_figures(browser, small):

@@ -164,3 +164,40 @@ def test_differences_name_what_has_changed(study):
         "workload 'vgg_train_200' has another memory_mb",
     ]
     assert differences(old, json.loads(json.dumps(old))) == []
+
+
+HEAD = "schema = 1\n[settings]\ntrials = 2\n[profile.tiny]\n"
+OWN = '[[workload]]\nname = "own"\ncommand = ["true"]\n'
+
+
+def test_a_study_takes_the_workloads_of_the_files_it_includes_and_nothing_else(tmp_path, study):
+    (tmp_path / "a.toml").write_text(WHOLE)
+    (tmp_path / "b.toml").write_text('schema = 1\n[[workload]]\nname = "b"\ncommand = ["true"]\n')
+    both = f'include = ["a.toml", "b.toml"]\n{HEAD}[profile.paper]\n{OWN}'
+
+    found, tiny = study(both), study(both, "tiny")
+
+    assert [one.name for one in found.workloads] == ["vgg_train_200", "idle_200", "b", "own"]
+    assert [one.name for one in tiny.workloads] == ["vgg_1", "b", "own"]
+    assert (found.name, found.settings.trials, found.settings.events) == ("little", 2, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('include = ["a.toml"]\n', "profile 'paper'"),  # a.toml has one that this does not declare
+        ('include = ["none.toml"]\n', "there is no study"),
+        ('include = "a.toml"\n', "include is 'a.toml'"),
+        ('include = ["nested.toml"]\n', "nested.toml includes others itself"),
+        ("include = []\n", "there is no workload"),
+    ],
+)
+def test_what_cannot_be_included_is_named(tmp_path, study, text, told):
+    other = WHOLE.replace("profile.tiny.skip", "profile.paper.skip")
+    (tmp_path / "a.toml").write_text(other)
+    (tmp_path / "nested.toml").write_text('schema = 1\ninclude = ["a.toml"]\n')
+
+    with pytest.raises((ConfigError, FileError)) as caught:
+        study(text + HEAD)
+
+    assert told in str(caught.value)

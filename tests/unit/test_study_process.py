@@ -184,7 +184,7 @@ def test_a_program_is_asked_to_end_then_made(tmp_path, code, grace_s, number):
 def test_a_pause_ends_with_a_signal_and_none_comes_elsewhere():
     number = signal.SIGTERM
     with process.watching():
-        os.kill(os.getpid(), number)  # it waits
+        signal.raise_signal(number)  # it waits; other threads must not get it
         with pytest.raises(process.Stopped) as raised:
             process.pause(WAITS_S)
         assert process.pause(0.01) is False
@@ -196,7 +196,7 @@ def test_what_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     try:
         with process.watching():
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             assert process.pause(0.05) is False
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -7,6 +7,8 @@ command goes on where it was.
 pactmeter study status FOLDER says where a study stands.
 
 pactmeter study plan FOLDER (or runs) says how many trials a precision needs.
+
+pactmeter study report FOLDER says what its trials come to, as a page and as tables too.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pactmeter.cli.options import add_page
 from pactmeter.errors import ConfigError, PactError
 from pactmeter.session.run import say
 from pactmeter.store.files import short_path
+from pactmeter.store.output import require_free, save
 
 if TYPE_CHECKING:
     import argparse
@@ -56,11 +60,25 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     add("files", nargs="+", type=Path, metavar="FOLDER|RUN.csv", help="a study, or runs")
     add("--precision", type=float, required=True, metavar="PCT", help="half a 95 %% interval")
     add("--json", action="store_true", help="as JSON (schema 1)")
+    report = actions.add_parser("report", help="what its trials come to")
+    report.add_argument("folder", type=Path, metavar="FOLDER", help="of the study")
+    add_page(report)
+    add = report.add_argument
+    add(
+        "--csv",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="the original's table EnergyStats.csv too (into the FOLDER)",
+    )
+    add("--json", action="store_true", help="as JSON (schema 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do the action."""
-    return {"run": _run, "status": _status, "plan": _plan}[args.action](args)
+    actions = {"run": _run, "status": _status, "plan": _plan, "report": _report}
+    return actions[args.action](args)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -177,3 +195,35 @@ def _render(found: Needs) -> str:
 
 def _count(count: Count) -> str:
     return ", ".join("too many" if n is None else str(n) for n in (count.likely, count.safe))
+
+
+def _report(args: argparse.Namespace) -> int:
+    from pactmeter.study.results import load_study
+
+    study = load_study(args.folder)
+    try:
+        from pactmeter.report.html.page import study_page, write_page
+        from pactmeter.study.energy_stats import FILE, write
+        from pactmeter.study.report import report
+        from pactmeter.study.report_text import render
+    except ImportError as error:
+        raise PactError(
+            f"a report needs {error.name}", "pip install 'pactmeter[report]'"
+        ) from error
+    out = args.folder / FILE if args.csv == Path() else args.csv
+    if args.force and args.html is None and out is None:
+        raise ConfigError("--force names nothing to write over", "add --html FILE or --csv FILE")
+    keep = study.files
+    for path in filter(None, (args.html, out)):
+        require_free(path, force=args.force, keep=keep)
+    found = report(study)
+    told = found.to_dict()
+    lines = []
+    if args.html is not None:
+        write_page(args.html, study_page(told, keep), force=args.force, keep=keep)
+        lines.append(f"page      {short_path(args.html)}")
+    if out is not None:
+        save(out, lambda path: write(found.stats, path), force=args.force, keep=keep)
+        lines.append(f"table     {short_path(out)}")
+    print(json.dumps(told, indent=1) if args.json else "\n".join([render(found), *lines]))
+    return 0

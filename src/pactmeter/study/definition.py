@@ -158,7 +158,7 @@ _WORKLOAD: dict[str, Check] = {
 }
 _OVERRIDES = {**_WORKLOAD, "skip": values.flag}
 """What a profile changes in a workload; with ``skip = true`` it leaves it out."""
-_TOP = {"schema", "name", "settings", "profile", "workload"}
+_TOP = {"schema", "name", "include", "settings", "profile", "workload"}
 
 
 def read(path: str | Path, profile: str | None = None) -> Definition:
@@ -171,15 +171,33 @@ def read(path: str | Path, profile: str | None = None) -> Definition:
     file = Path(path)
     if file.is_dir():
         file = file / FILE
+    data = _toml(file)
+    whole = [*_included(file, data), *data.get("workload", [])] if "include" in data else None
+    return _define(file, data if whole is None else {**data, "workload": whole}, profile)
+
+
+def _included(file: Path, data: dict[str, Any]) -> list[object]:
+    """Return the workloads of the files beside a study that it includes; of these nothing else."""
+    found: list[object] = []
+    for name in values.texts(f"{file.name}: include", data["include"]):
+        other = _toml(file.parent / name)
+        if "include" in other:
+            raise ConfigError(
+                f"{file.name}: {name} includes others itself", "include each file by its name"
+            )
+        found += other.get("workload", [])
+    return found
+
+
+def _toml(file: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FileError(f"there is no study {file}", "name a study's TOML file") from error
     except OSError as error:
         raise FileError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:  # of TOML, or of the encoding
         raise ConfigError(f"{file} is no TOML: {error}") from error
-    return _define(file, data, profile)
 
 
 def _define(file: Path, data: dict[str, Any], profile: str | None) -> Definition:

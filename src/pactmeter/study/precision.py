@@ -100,7 +100,7 @@ def needed_for_study(study: Study, precision_pct: float) -> Needs:
         FileError: A run cannot be read.
     """
     runs = {name: [one.run() for one in study.of(name)] for name in study.workloads}
-    return needed(runs, precision_pct, _noise_pct(study))
+    return needed(runs, precision_pct, noise_floor_pct(study))
 
 
 def needed(
@@ -195,7 +195,7 @@ def _values(runs: Sequence[RecordedRun]) -> tuple[str, list[float]]:
     return channels.pop(), values
 
 
-def _noise_pct(study: Study) -> float | None:
+def noise_floor_pct(study: Study) -> float | None:
     """Return what the control workload's pairs differ by, as half of a 95 % interval."""
     ratios = []
     for first, last in study.control_pairs:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.run import load
 from pactmeter.errors import FileError
+from pactmeter.store.files import RunFiles
 from pactmeter.study import journal, plan, trial
 from pactmeter.study.state import state_of
 
@@ -30,6 +31,7 @@ class Finished:
     Attributes:
         trial: Its place in the plan.
         record: What its ``_trial.json`` holds.
+        record_file: The file of that.
         power: Its power file; the sidecars lie beside it.
         output: What it printed.
         baselines: Idle baselines that its runner took before and, if it got so far, after.
@@ -37,6 +39,7 @@ class Finished:
 
     trial: Trial
     record: dict[str, Any]
+    record_file: Path
     power: Path
     output: Path
     baselines: tuple[Path, ...]
@@ -77,6 +80,15 @@ class Study:
     failed: tuple[tuple[Trial, str], ...]
     left: tuple[Trial, ...]
     notes: tuple[str, ...]
+
+    @property
+    def files(self) -> list[Path]:
+        """What reports on it are made from, and must never be written over."""
+        paths = [self.folder / plan.FILE, self.folder / journal.FILE]
+        paths += dict.fromkeys(path for one in self.finished for path in one.baselines)
+        for one in self.finished:
+            paths += [*RunFiles(one.power).all, one.output, one.record_file]
+        return paths
 
     def of(self, workload: str) -> tuple[Finished, ...]:
         """Return the finished trials of a workload."""
@@ -142,7 +154,7 @@ def _finished(folder: Path, made: Plan, one: Trial, state: State) -> Finished:
         for entry in state.baselines
         if entry["session"] == session and entry["file"]
     ]
-    return Finished(one, record, places[1], places[2], tuple(baselines))
+    return Finished(one, record, places[0], places[1], places[2], tuple(baselines))
 
 
 def _notes(finished: list[Finished], state: State) -> list[str]:
@@ -150,6 +162,8 @@ def _notes(finished: list[Finished], state: State) -> list[str]:
     seen: dict[tuple[str, str], set[str]] = {}
     for one in finished:
         for key, value in one.marks.items():
+            if key.endswith("sha256"):  # of what was trained: by another seed it is another
+                continue
             seen.setdefault((one.trial.workload, key), set()).add(value)
     notes += [
         f"{workload}: {key} is not the same in all trials: {', '.join(sorted(values))}"

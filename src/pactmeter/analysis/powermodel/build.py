@@ -18,6 +18,7 @@ from pactmeter.analysis.powermodel.original import piecewise
 from pactmeter.analysis.powermodel.table import REMAINDER, check_events, collect
 from pactmeter.analysis.powermodel.validate import LEAST_BETTER_PCT, Errors, errors, validate
 from pactmeter.analysis.powermodel.windows import DC
+from pactmeter.analysis.verdict import two_digits
 from pactmeter.errors import ConfigError, PactError
 from pactmeter.model.channel import MACHINE_MODEL, Domain, Origin
 from pactmeter.model.energy import BudgetItem, Energy
@@ -312,7 +313,8 @@ def _verdict(judged: Validation) -> str:
 
 
 def _change(better_pct: float) -> str:
-    return f"is {abs(better_pct):.2g} % {'smaller' if better_pct > 0 else 'larger'}"
+    told = f"{two_digits(abs(better_pct)):g}"
+    return f"is {told} % {'smaller' if better_pct > 0 else 'larger'}"
 
 
 def _chance(kept: Comparison) -> str:

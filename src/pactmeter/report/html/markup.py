@@ -107,6 +107,11 @@ def paragraph(value: object, kind: str = "") -> Markup:
     return Markup(f"<p{mark}>{text(value)}</p>\n")
 
 
+def folded(title: str, *parts: str) -> Markup:
+    """Return what is shown on request."""
+    return Markup(f"<details><summary>{text(title)}</summary>\n{''.join(parts)}</details>\n")
+
+
 def pairs(rows: Iterable[tuple[str, object]]) -> Markup:
     """Return terms with what is told of each."""
     lines = "".join(f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>\n" for k, v in rows)

@@ -13,6 +13,7 @@ from pactmeter.report.html.compare import sets_sections, sources_sections
 from pactmeter.report.html.files import apart, hashes
 from pactmeter.report.html.lines import time_lines
 from pactmeter.report.html.markup import data, name, section, text
+from pactmeter.report.html.study import study_sections
 from pactmeter.report.html.top import top
 from pactmeter.store.output import save
 
@@ -73,6 +74,17 @@ def sources_page(found: Agreement, paths: Iterable[Path]) -> str:
     """Return the page of the sources within runs compared, whose files are these."""
     parts = (*sources_sections(found), sections.files(hashes(paths)))
     return _document("PACT comparison of sources", found.host, parts)
+
+
+def study_page(found: dict[str, Any], files: Iterable[Path]) -> str:
+    """Return the page of a study.
+
+    Args:
+        found: What ``pactmeter study report --json`` tells.
+        files: What it was made from.
+    """
+    told = sections.files(hashes(files), is_folded=True)
+    return _document("PACT study", found["name"], (*study_sections(found), told))
 
 
 def _document(

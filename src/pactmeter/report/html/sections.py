@@ -11,6 +11,7 @@ from pactmeter.report.html.files import apart
 from pactmeter.report.html.markup import (
     Markup,
     channel,
+    folded,
     name,
     pairs,
     paragraph,
@@ -48,7 +49,7 @@ def verdict(summary: dict[str, Any]) -> Markup:
     if open_:
         todo = [(c["id"], c["text"], c.get("todo")) for c in open_]
         parts.append(
-            _folded("Not checked", table("Not checked", ("Check", "Why", "What would tell"), todo))
+            folded("Not checked", table("Not checked", ("Check", "Why", "What would tell"), todo))
         )
     regimes = summary.get("rules") or []
     if regimes:
@@ -59,7 +60,7 @@ def verdict(summary: dict[str, Any]) -> Markup:
         ]
         told = "; ".join(f"{r['regime']}: timing rules {r['timing']}" for r in regimes)
         head = ("Regime", "Rule", "Found", "Met")
-        parts += [paragraph(told), _folded("Timing rules", table("Timing rules", head, rules))]
+        parts += [paragraph(told), folded("Timing rules", table("Timing rules", head, rules))]
     return section("verdict", "Verdict: how good is the figure?", *parts)
 
 
@@ -207,7 +208,7 @@ def over_time(run: RecordedRun) -> Markup:
         rows.append(cells)
     head = ["Time", *(channel(c.name, mark(c.origin, c.synthetic)) for c in shown)]
     caption = "Mean power over time; - is a gap"
-    return _folded("Power as a table", table(caption, head, rows, range(1, len(head))))
+    return folded("Power as a table", table(caption, head, rows, range(1, len(head))))
 
 
 def sampling(run: RecordedRun, summary: dict[str, Any]) -> Markup:
@@ -299,7 +300,7 @@ def assumptions(run: RecordedRun, summary: dict[str, Any]) -> Markup:
     return section("assumptions", "Assumptions", Markup(f"<ul>\n{items}</ul>\n"))
 
 
-def files(told: list[RawFile]) -> Markup:
+def files(told: list[RawFile], *, is_folded: bool = False) -> Markup:
     """Return the raw files with size and SHA-256, as they were when the page was made."""
     shown = apart(each.path for each in told)
     rows = [
@@ -307,11 +308,9 @@ def files(told: list[RawFile]) -> Markup:
         for each in told
     ]
     listed = table("Raw files", ("File", "Bytes", "SHA-256"), rows, (1,))
+    if is_folded:
+        listed = folded(f"{len(rows)} files", listed)
     return section("files", "Raw files", listed, paragraph("sha256sum tells the same.", "soft"))
-
-
-def _folded(title: str, *parts: str) -> Markup:
-    return Markup(f"<details><summary>{text(title)}</summary>\n{''.join(parts)}</details>\n")
 
 
 def _flat(told: dict[str, Any]) -> Iterator[tuple[str, object]]:
