@@ -35,7 +35,7 @@ docs: $(VENV)/dev.stamp  ## draw the pictures of the documentation and build it 
 	$(BIN)/python docs/pictures.py
 	$(BIN)/sphinx-build -q -W --keep-going -n -b html docs docs/_build/html
 
-unit: $(VENV)/dev.stamp $(VENV)/peers.stamp $(VENV)/frameworks.stamp
+unit: $(VENV)/dev.stamp $(VENV)/peers.stamp $(VENV)/study.stamp
 	$(BIN)/pytest --cov --cov-fail-under=90
 
 bench: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## joules in, joules out: truth tables on the emulated machine
