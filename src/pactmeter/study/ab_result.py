@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.errors import PactError
 from pactmeter.store.files import short_path
 from pactmeter.study.ab_stats import Paired, paired, pairs_for, remaining_pct
-from pactmeter.study.ab_trial import AMOUNTS, Trial
+from pactmeter.study.work import AMOUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from pactmeter.study.ab_trial import Trial
 
 ENERGY, TIME, POWER, PER_WORK = "energy_j", "duration_s", "mean_w", "j_per_work"
 RESOLVED_PCT = 1.0

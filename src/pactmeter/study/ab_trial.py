@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from pactmeter.model.energy import Energy
     from pactmeter.study.ab_command import Ended
 
-AMOUNTS = ("samples", "images", "tokens", "requests", "steps", "iterations", "bogo_ops", "work")
-"""What a command may tell of that counts as work, the one that is compared first; else (a loss, an
-accuracy) it is a result."""
-
 _TAIL_BYTES = 1 << 20
 _FEWEST_PAIRS = 10
 
@@ -111,7 +107,7 @@ def read_trial(side: str, pair: int, folder: Path, ended: Ended) -> Trial:
 
 def _fault(run: RecordedRun, trial: Trial) -> str | None:
     """Return why a run whose command ended well does not count; None where it does."""
-    amounts = [value for name in AMOUNTS if (value := trial.amount(name)) is not None]
+    amounts = [value for name in work.AMOUNTS if (value := trial.amount(name)) is not None]
     if run.status != "complete":
         return f"its run is {run.status}: {run.reason}"
     if amounts and max(amounts) <= 0:

@@ -11,7 +11,7 @@ from pactmeter.analysis.energy import energies
 from pactmeter.analysis.headline import headline, sum_name
 from pactmeter.analysis.variants import LEAST_COVERAGE
 from pactmeter.errors import PactError
-from pactmeter.study.ab_trial import AMOUNTS
+from pactmeter.study.work import AMOUNTS
 
 if TYPE_CHECKING:
     from pactmeter.analysis.run import RecordedRun

@@ -36,7 +36,6 @@ REST_OF = "_files"
 """What a trial leaves beside its own files is kept in ``<name>_<trial>_files``."""
 _TAIL_BYTES = 1_000_000
 _LAST_WORDS = 200
-_AMOUNTS = ("steps", "samples", "bogo_ops")
 _SETTLE_S = 5.0
 _LOOK_S = 0.02
 
@@ -135,7 +134,7 @@ def _measured_badly(power: Path) -> str | None:
 
 
 def _did_nothing(numbers: dict[str, float]) -> str | None:
-    told = {key: numbers[key] for key in _AMOUNTS if key in numbers}
+    told = {key: numbers[key] for key in work.AMOUNTS if key in numbers}
     if told and not any(amount > 0 for amount in told.values()):
         return f"it did no work: {', '.join(f'{key} {value:g}' for key, value in told.items())}"
     return None

@@ -13,6 +13,9 @@ from typing import Any
 from pactmeter.errors import FileError
 
 MARK = "PACT-WORK "
+AMOUNTS = ("samples", "images", "tokens", "requests", "steps", "iterations", "bogo_ops", "work")
+"""What a workload may tell of that counts as work, the one that is compared first; any other number
+(a loss, an accuracy) is a result."""
 
 
 def report(**told: float | str) -> None:
