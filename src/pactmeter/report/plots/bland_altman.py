@@ -17,10 +17,10 @@ from pactmeter.errors import PactError
 from pactmeter.report.plots.matched import (
     about_one,
     agreement_of,
-    colour,
     left_out,
     matched,
     no_pair,
+    points,
     runs_legend,
 )
 from pactmeter.report.plots.style import (
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from pactmeter.report.plots.asked import Asked
     from pactmeter.report.plots.matched import Matched
 
-_RASTER = 5000
 _NONE = (
     "no two sources of these runs measure the same, so that their differences are no errors",
     "`pactmeter plot identity` draws a whole against its parts",
@@ -102,18 +101,7 @@ def _panel(axes: Axes, each: Matched, run: str, columns: int) -> bool:
     for number, x, y, ratio in zip(
         each.runs, pairs.reference_w, pairs.source_w, ratios, strict=True
     ):
-        axes.plot(
-            (x + y) / 2,
-            100 * np.expm1(ratio),
-            linestyle="none",
-            marker="o",
-            markersize=2.5,
-            color=colour(number),
-            fillstyle=fill,
-            markeredgewidth=0.6,
-            alpha=0.7,
-            rasterized=ratio.size > _RASTER,
-        )
+        points(axes, (x + y) / 2, 100 * np.expm1(ratio), number, fill)
     axes.axhline(0, color=GREY, linewidth=0.6)
     if not isinstance(limits, Limits):
         head(axes, *told, f"no limits: {plain(limits.reason, 200)}", columns=columns)

@@ -16,11 +16,11 @@ from pactmeter.report.plots.matched import (
     agreement_of,
     axis,
     beside,
-    colour,
     left_out,
     matched,
     most_w,
     no_pair,
+    points,
     runs_legend,
 )
 from pactmeter.report.plots.sources import excess, sum_name
@@ -30,14 +30,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pactmeter.analysis.agreement.pairs import Array
     from pactmeter.report.plots.asked import Asked
     from pactmeter.report.plots.matched import Beside, Matched
 
 _LETTERS = 34
 """So many stand beside an axis."""
-_RASTER = 5000
-"""From so many points on they are dots in a PDF: as curves they would make it slow to open."""
 
 
 def draw(asked: Asked) -> Figure:
@@ -80,7 +77,7 @@ def _whole(axes: Axes, found: Beside, run: str, columns: int) -> None:
     result, whole = found.result, found.whole
     fill = filling([each.origin for each in (whole, *found.parts)], whole.synthetic)
     for number, whole_w, parts_w in found.powers_w:
-        _points(axes, whole_w, parts_w, number, fill)
+        points(axes, whole_w, parts_w, number, fill)
     _square(axes, most_w([each for _, *both in found.powers_w for each in both]))
     axes.set_xlabel(axis(result.whole, whole.origin, whole.synthetic))
     axes.set_ylabel(textwrap.fill(f"{sum_name(found.parts)} / W", _LETTERS))
@@ -95,7 +92,7 @@ def _pair(axes: Axes, each: Matched, run: str, columns: int) -> bool:
     result, pairs, synthetic = each.result, each.pairs, each.synthetic
     fill = filling(result.origins, synthetic)
     for number, x, y in zip(each.runs, pairs.reference_w, pairs.source_w, strict=True):
-        _points(axes, x, y, number, fill)
+        points(axes, x, y, number, fill)
     _square(axes, most_w([*pairs.reference_w, *pairs.source_w]))
     axes.set_xlabel(axis(result.reference, result.origins[0], synthetic))
     axes.set_ylabel(axis(result.source, result.origins[1], synthetic))
@@ -114,21 +111,6 @@ def _pair(axes: Axes, each: Matched, run: str, columns: int) -> bool:
         columns=columns,
     )
     return True
-
-
-def _points(axes: Axes, x: Array, y: Array, run: int, fill: str) -> None:
-    axes.plot(
-        x,
-        y,
-        linestyle="none",
-        marker="o",
-        markersize=2.5,
-        color=colour(run),
-        fillstyle=fill,
-        markeredgewidth=0.6,
-        alpha=0.7,
-        rasterized=x.size > _RASTER,
-    )
 
 
 def _square(axes: Axes, end_w: float) -> None:

@@ -13,11 +13,12 @@ from pactmeter.analysis.agreement.rows import rows_of, spans
 from pactmeter.errors import PactError
 from pactmeter.model.channel import Domain, Origin
 from pactmeter.report.plots.sources import whole_of
-from pactmeter.report.plots.style import CYCLE, about, label, plain, sample
+from pactmeter.report.plots.style import CYCLE, RASTER, about, label, plain, sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
     from pactmeter.analysis.agreement.pairs import Array, Pairs
@@ -148,6 +149,22 @@ def runs_legend(asked: Asked) -> list[Line2D]:
     if len(asked.runs) < 2:
         return []
     return [sample(about(run), colour(k), marker="o") for k, run in enumerate(asked.runs)]
+
+
+def points(axes: Axes, x: Array, y: Array, run: int, fill: str) -> None:
+    """Draw the points of a run."""
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker="o",
+        markersize=2.5,
+        color=colour(run),
+        fillstyle=fill,
+        markeredgewidth=0.6,
+        alpha=0.7,
+        rasterized=x.size > RASTER,
+    )
 
 
 def colour(run: int) -> str:

@@ -28,6 +28,7 @@ from pactmeter.report.plots.style import (
     CYCLE,
     GREY,
     PALE,
+    RASTER,
     VERMILLION,
     head,
     legend,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 _MARKERS = ("o", "s", "^", "D", "v")
 _MOST = 40
-_RASTER = 5000
 
 
 def draw(asked: Asked) -> Figure:
@@ -133,7 +133,7 @@ def _of_runs(asked: Asked, files: list[str], formula: Any, data: dict[str, Any])
                 "marker": marker,
                 "color": shade,
                 "fillstyle": "none" if was_seen else "full",
-                "rasterized": len(guess_w) > _RASTER,
+                "rasterized": len(guess_w) > RASTER,
             }
             upper.plot(table.power_w[here], guess_w[here], **style)
             lower.plot(guess_w[here], (guess_w - table.power_w)[here], **style)

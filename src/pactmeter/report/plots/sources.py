@@ -11,8 +11,8 @@ from pactmeter.analysis.agreement.pairs import WHICH_CHANNEL
 from pactmeter.analysis.agreement.rows import rows_of
 from pactmeter.analysis.agreement.source import together
 from pactmeter.errors import PactError, unknown_name
-from pactmeter.model.channel import Domain, Origin
-from pactmeter.report.plots.style import BLACK, CYCLE, dash, label, marked, plain, sample
+from pactmeter.model.channel import Domain, Origin, mark
+from pactmeter.report.plots.style import BLACK, CYCLE, dash, label, plain, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -122,16 +122,16 @@ def whole_of(rows: Rows, channel: str) -> Source:
 
 def sum_name(parts: Sequence[Source]) -> str:
     """Return the name of several sources together, with what must be known of them."""
-    marks = [marked(part.origin, part.synthetic) for part in parts]
+    marks = [mark(part.origin, part.synthetic).strip(" ()") for part in parts]
     of_all = marks[0] if len(set(marks)) == 1 else ""
     names = [
-        part.channel + (f" ({mark})" if mark and not of_all else "")
-        for part, mark in zip(parts, marks, strict=True)
+        part.channel + (f" ({told})" if told and not of_all else "")
+        for part, told in zip(parts, marks, strict=True)
     ]
     told = " + ".join(names)
     if len(told) > _MOST_LETTERS and len(parts) > 1:
         told = f"sum of {len(parts)} parts"
-        some = [f"{n} {mark}" for mark, n in Counter(filter(None, marks)).items() if not of_all]
+        some = [f"{n} {each}" for each, n in Counter(filter(None, marks)).items() if not of_all]
         told += f" ({'; '.join(some)})" if some else ""
     return plain(told, _MOST_LETTERS) + (f" ({of_all})" if of_all else "")
 

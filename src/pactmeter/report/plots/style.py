@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from pactmeter.analysis.synthetic import synthetic_told
-from pactmeter.model.channel import Origin
+from pactmeter.model.channel import Origin, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +78,8 @@ _DASHES: dict[tuple[Origin, bool], Dash] = {
     (Origin.MODELLED, False): (0, (5, 1.5, 1, 1.5)),
     (Origin.MODELLED, True): (0, (5, 1.5, 1, 1.5, 1, 1.5)),
 }
+RASTER = 5000
+"""From so many points on they are dots in a PDF: as curves they would make it slow to open."""
 _LETTER: Inches = 0.053
 """Mean width of a letter of 7 points."""
 _LINE: Inches = 0.16
@@ -97,15 +99,7 @@ def filling(origins: Sequence[Origin], synthetic: str | None) -> str:
 
 def label(name: str, origin: Origin, synthetic: str | None) -> str:
     """Return a source's name with what must be known of it."""
-    told = marked(origin, synthetic)
-    return plain(name) + (f" ({told})" if told else "")
-
-
-def marked(origin: Origin, synthetic: str | None) -> str:
-    """Return what a figure is that is not measured, or of no real hardware; else nothing."""
-    marks = [str(origin)] if origin != Origin.MEASURED else []
-    marks += [synthetic] if synthetic else []
-    return ", ".join(marks)
+    return plain(name) + mark(origin, synthetic)
 
 
 def plain(text: str, most: int = _MOST_LETTERS) -> str:
