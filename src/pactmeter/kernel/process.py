@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 
 _PR_SET_TIMERSLACK = 29
 _PR_SET_NAME = 15
@@ -16,6 +17,16 @@ def open_pidfd(pid: int) -> int:
         OSError: The process is gone, or the kernel is older than 5.3.
     """
     return os.pidfd_open(pid)
+
+
+def ended_within(pidfd: int, wait_s: float | None) -> bool:
+    """Wait until a process has ended; return whether it has (None: as long as it takes).
+
+    In one sleep: `Popen.wait` wakes up in between, which costs what is measured.
+    """
+    watch = select.poll()
+    watch.register(pidfd, select.POLLIN)
+    return bool(watch.poll(None if wait_s is None else wait_s * 1000))
 
 
 def set_name(name: str) -> None:

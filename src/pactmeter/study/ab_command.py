@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pactmeter
 from pactmeter.errors import DeviceError
-from pactmeter.kernel.process import open_pidfd
+from pactmeter.kernel.process import ended_within, open_pidfd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,10 +84,9 @@ def plain(words: Sequence[str], folder: Path, *, timeout_s: float | None) -> End
 
 
 def _ends_within(process: subprocess.Popen[bytes], wait_s: float | None) -> bool:
-    """Wait without waking up in between, as `Popen.wait` would: that costs what is measured."""
     fd = open_pidfd(process.pid)
     try:
-        return bool(select.select([fd], [], [], wait_s)[0])
+        return ended_within(fd, wait_s)
     finally:
         os.close(fd)
 

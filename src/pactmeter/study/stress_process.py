@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from pactmeter.errors import PactError
-from pactmeter.kernel.process import open_pidfd
+from pactmeter.kernel.process import ended_within, open_pidfd
 
 if TYPE_CHECKING:
     import resource
@@ -91,7 +90,7 @@ def run(
     fd = open_pidfd(process.pid)
     usage = None
     try:
-        if not _ended(fd, limit_s):
+        if not ended_within(fd, limit_s):
             raise PactError(f"{words[0]} did not end within {limit_s:g} s and was ended")
     finally:
         took_s = time.monotonic() - start_s
@@ -107,19 +106,12 @@ def run(
     )
 
 
-def _ended(fd: int, limit_s: float | None) -> bool:
-    """Wait until a process has ended, in one sleep; return whether it has."""
-    watch = select.poll()
-    watch.register(fd, select.POLLIN)
-    return bool(watch.poll(None if limit_s is None else limit_s * 1000))
-
-
 def _clear(pid: int, fd: int, soft_s: float) -> tuple[resource.struct_rusage, int]:
     """End what is left of a group, its leader not yet waited for; return how the leader ended."""
     try:
-        if not _ended(fd, 0):
+        if not ended_within(fd, 0):
             _signal(pid, signal.SIGTERM)  # stress-ng removes its files
-            _ended(fd, soft_s)
+            ended_within(fd, soft_s)
     finally:
         # the leader is not waited for before: until then no other group can have its number
         _signal(pid, signal.SIGKILL)
