@@ -2,14 +2,22 @@
 
     python -m benchmarks.training [--quick] [--python PYTHON]
 
-The training is `CV/main.py` of the profile tiny, with more pictures, on one thread. Each pair is
-one with ``@PACT`` and one without (``--no-pact``), of one seed; which goes first takes turns. CPU
-time judges; wall time stands beside it.
+The training is `CV/main.py` of the profile tiny, with more pictures, on one thread. It is run again
+and again in one process, every second time, by chance first or last of two, within a `Session`: how
+fast a process is depends by some percent on where its memory happens to lie, which a comparison of
+processes would take for an effect. There are several such processes all the same. That ``@PACT``
+leaves the weights as they are is looked at in processes of its own. CPU time judges; wall time
+stands beside it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
+import random
+import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -19,47 +27,92 @@ from benchmarks import common  # noqa: E402  the line above lets this file run a
 from pactmeter.study import work  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "CV" / "main.py"
 BOUND = 0.01
-PAIRS, ROUNDS = 40, 3
+PAIRS, PROCESSES = 20, 6
 WORDS = ["--model", "mobilenet", "--profile", "tiny", "--made-up", "2500", "--psu", "none"]
+SETTINGS = {  # those that the script takes by itself
+    "measure_period": 0.1,
+    "perf_measure_period": 0.01,
+    "events_groups": [["MIGRATIONS"], ["FAULTS"], ["CACHE-MISSES"], ["CYCLES"]],
+    "PSU": None,
+}
+
+Pair = dict[str, dict[str, float]]
 
 
-def train(python: str, measured: bool) -> dict:
-    """Return what a training says of its work."""
-    with tempfile.TemporaryDirectory(prefix="pactmeter-benchmark-") as folder:
-        words = [python, str(ROOT / "CV" / "main.py"), *WORDS]
-        words += [] if measured else ["--no-pact"]
-        environment = common.plain_environment() | {"PYTHONPATH": str(ROOT / "src")}
-        ended = common.run_program(words, Path(folder), env=environment)
-    if ended.status != 0:
-        raise SystemExit(f"training: exit status {ended.status}\n{ended.errors[-800:]}")
-    told = work.find(ended.output)
-    assert told is not None, ended.output
+def turns(pairs: int) -> None:
+    """In the process that trains: print what each pair of trainings comes to, a line a pair."""
+    from pactmeter import Session
+
+    sys.path.insert(0, str(SCRIPT.parent))
+    trained(None)  # the first one in a process is slower
+    for number in range(pairs):
+        pair = {}
+        for name in random.sample(["with", "without"], 2):
+            session = Session(tracker_file_name=f"{number}.csv", **SETTINGS)
+            pair[name] = trained(session if name == "with" else None)
+        print(json.dumps(pair), flush=True)
+
+
+def trained(session: contextlib.AbstractContextManager[object] | None) -> dict[str, float]:
+    """Train once, in a session or not; return what the training says of its work."""
+    sys.argv = [str(SCRIPT), *WORDS, "--no-pact"]
+    output = io.StringIO()
+    ending = contextlib.suppress(SystemExit)
+    with contextlib.redirect_stdout(output), session or contextlib.nullcontext(), ending:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    told = work.find(output.getvalue())
+    assert told is not None
     return told
 
 
-def ratios(pairs: list[tuple[dict, dict]], figure: str) -> tuple[float, float, float]:
+def run(words: list[str]) -> str:
+    """Return what a program says in an empty folder."""
+    with tempfile.TemporaryDirectory(prefix="pactmeter-benchmark-") as folder:
+        environment = common.plain_environment() | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT}/src"}
+        ended = common.run_program(words, Path(folder), env=environment)
+    if ended.status != 0:
+        raise SystemExit(f"training: exit status {ended.status}\n{ended.errors[-800:]}")
+    return ended.output
+
+
+def ratios(pairs: list[Pair], figure: str) -> tuple[float, float, float]:
     """Return how much more of a figure it is with PACT: median, and its 95 % interval."""
-    return common.median_interval([on[figure] / off[figure] - 1 for on, off in pairs])
+    return common.median_interval(
+        [each["with"][figure] / each["without"][figure] - 1 for each in pairs]
+    )
 
 
 def main() -> int:
     parser = common.parser(__doc__)
     frameworks = os.environ.get("PACTMETER_WORKLOADS", str(ROOT / ".venv/frameworks/bin/python"))
     parser.add_argument("--python", default=frameworks, help="one that has torch")
+    parser.add_argument("--turns", type=int, help="pairs, in this very process")
     args = parser.parse_args()
-    pairs: list[tuple[dict, dict]] = []
-    for _ in range(ROUNDS):
-        for turn in range(4 if args.quick else PAIRS):
-            order = (True, False) if turn % 2 else (False, True)
-            found = {measured: train(args.python, measured) for measured in order}
-            pairs.append((found[True], found[False]))
+    if args.turns:
+        turns(args.turns)
+        return 0
+    pairs: list[Pair] = []
+    for _ in range(1 if args.quick else PROCESSES):
+        command = [
+            args.python,
+            "-m",
+            "benchmarks.training",
+            "--turns",
+            "4" if args.quick else f"{PAIRS}",
+        ]
+        pairs += [json.loads(line) for line in run(command).splitlines()]
         middle, low, high = ratios(pairs, "train_cpu_s")
-        common.say(f"training: CPU time {low:+.2%} to {high:+.2%}, {len(pairs)} pairs")
-        if max(-low, high) <= BOUND or low > BOUND or args.quick:
-            break
+        common.say(
+            f"training: CPU time {middle:+.2%} ({low:+.2%} to {high:+.2%}), {len(pairs)} pairs"
+        )
+    hashes = {told["final_sha256"] for pair in pairs for told in pair.values()}
+    for more in ([], ["--no-pact"]):
+        told = work.find(run([args.python, str(SCRIPT), *WORDS, *more]))
+        assert told is not None
+        hashes.add(told["final_sha256"])
     wall, wall_low, wall_high = ratios(pairs, "train_s")
-    hashes = {each["final_sha256"] for pair in pairs for each in pair}
     made = common.Table("A training with and without PACT")
     made.add(
         "CPU time of the training, over that without",
@@ -73,7 +126,7 @@ def main() -> int:
     )
     same = "all the same" if len(hashes) == 1 else f"{len(hashes)} different ones"
     made.add("final weights (SHA-256)", same, "all the same", held=len(hashes) == 1)
-    steps, seconds = pairs[0][0]["steps"], pairs[0][0]["train_s"]
+    steps, seconds = pairs[0]["with"]["steps"], pairs[0]["with"]["train_s"]
     made.notes.append(f"CV/main.py {' '.join(WORDS)}: {steps:.0f} steps in {seconds:.1f} s.")
     return made.finish()
 

@@ -15,14 +15,7 @@ from pathlib import Path
 
 from pactmeter import PACT
 from pactmeter.errors import DeviceError, FileError, PactError
-from pactmeter.study import (
-    script,
-    stress_loads,
-    stress_output,
-    stress_preflight,
-    stress_process,
-    work,
-)
+from pactmeter.study import child, script, stress_loads, stress_output, stress_preflight, work
 
 BURN = Path(__file__).with_name("burn.py")
 KEPT = 1 << 20
@@ -152,6 +145,14 @@ def idle(args):
     work.report(seconds=args.seconds, load="idle")
 
 
+def worked(words, folder, log, limit_s):
+    """Run a tool in its time."""
+    ended = child.run(words, log, folder=folder, limit_s=limit_s)
+    if ended.timed_out:
+        raise PactError(f"{words[0]} did not end within {limit_s:g} s and was ended")
+    return ended
+
+
 def loaded(args):
     """Run a tool and tell what it did."""
     tool, called, words, folder = chosen(args)
@@ -171,9 +172,9 @@ def loaded(args):
         if tool == "stress-ng":
             words = [*words, "--temp-path", str(scratch), "--metrics-brief", "--yaml", str(yaml)]
             words += ["--keep-name"]  # else its workers wipe the environment they are known by
-        run = lambda: stress_process.run(words, folder or scratch, log, args.limit or usual)  # noqa: E731
+        limit_s = args.limit or usual
         try:
-            ended = measured(args, run)
+            ended = measured(args, lambda: worked(words, folder or scratch, log, limit_s))
         finally:
             log.seek(max(0, log.seek(0, 2) - KEPT))
             text = log.read().decode(errors="replace")
@@ -191,7 +192,7 @@ def main(words=None):
     """Run the load that was asked for; return the exit code."""
     args = arguments(words)
     try:
-        with stress_process.ended_by_signals():
+        with child.ended_by_signals():
             idle(args) if args.kind == "idle" else loaded(args)
     except PactError as error:
         print(f"load: {error}", file=sys.stderr)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pactmeter.errors import ConfigError, FileError, PactError
 from pactmeter.store.files import RunFiles
-from pactmeter.study import stress_loads, stress_preflight, stress_process
+from pactmeter.study import child, stress_loads, stress_preflight
 
 HERE = Path(__file__).parent
 CLOSING_S = 10.0
@@ -132,7 +132,7 @@ def run_row(args, row, running):
         measuring += ["--tracker-file", str(running / f"{stem}_PACT.csv")]
         command = [sys.executable, str(HERE / "load.py"), kind, *measuring, *rest]
         with out.open("wb") as log:
-            ended = stress_process.run(command, running, log, soft_s=CLOSING_S)
+            ended = child.run(command, log, folder=running, soft_s=CLOSING_S)
         print(f"Time:  {ended.took_s:.2f}", flush=True)
         why = None
         if ended.code:
@@ -166,7 +166,7 @@ def main():
         (args.results / "failed").mkdir(exist_ok=True)
         running.rename(args.results / "failed" / f"killed{stamp_of(running)}")
     try:
-        with stress_process.ended_by_signals():
+        with child.ended_by_signals():
             for number, row in enumerate(todo, 1):
                 print(f"[{number}/{len(todo)}] {row[0]} trial {row[1]}", flush=True)
                 if why := run_row(args, row, running):

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from pactmeter.errors import ConfigError, FileError, PactError
 from pactmeter.study.ab import FILE, Plan, compare, orders
-from pactmeter.study.ab_command import Ended
 from pactmeter.study.ab_stats import FIRST_LOOK
 from pactmeter.study.ab_text import answer, render
-from support.ab_runs import COMMANDS, Emulated, finished
+from support.ab_runs import COMMANDS, Emulated, ended, finished
 
 WIGGLE = (1.0, 1.004, 0.996, 1.002, 0.999, 1.001, 0.997, 1.003)
 
@@ -42,7 +41,7 @@ class Told:
 
     def warm(self, words, folder):
         self.calls.append(f"warm {words[0]}")
-        return Ended(0)
+        return ended(0)
 
 
 @given(st.integers(2, 40), st.integers(0, 2**31))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pactmeter.errors import PactError
 from pactmeter.study import stress_output as output
-from pactmeter.study.stress_process import Ended
+from pactmeter.study.child import Ended
 
 STRESS = """\
 stress: info: [23973] dispatching hogs: 2 cpu, 0 io, 0 vm, 0 hdd

@@ -14,20 +14,16 @@ import json
 import math
 import secrets
 import shutil
-import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
+from pactmeter.cli.optional import packages_for
 from pactmeter.cli.options import add_meters
 from pactmeter.cli.status import tell
 from pactmeter.config.run import from_arguments
-from pactmeter.errors import ConfigError, PactError
+from pactmeter.errors import ConfigError
 from pactmeter.report.screen import Screen
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 NAME = "ab"
 HELP = "run two commands in turns: which uses less, and how sure is that"
@@ -70,12 +66,8 @@ def run(args: argparse.Namespace) -> int:
         PSU=None if args.psu.lower() == "none" else args.psu,
         meters=args.meter,
     )
-    try:
-        from pactmeter.study import ab, ab_command, ab_text
-    except ImportError as error:
-        raise PactError(
-            "comparing needs numpy and scipy", "pip install 'pactmeter[report]'"
-        ) from error
+    with packages_for("comparing"):
+        from pactmeter.study import ab, ab_command, ab_text, child
     plan = ab.Plan(
         commands,
         Path(args.output).absolute(),
@@ -90,10 +82,9 @@ def run(args: argparse.Namespace) -> int:
     options += [word for url in args.meter for word in ("--meter", url)]
     record = partial(ab_command.measured, options=options, timeout_s=args.timeout)
     warm = partial(ab_command.plain, timeout_s=args.timeout)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # the command under way must not outlive us
-        signal.signal(number, _leave)
     try:
-        found = ab.compare(plan, record, warm, tell=tell)
+        with child.ended_by_signals():  # the command under way must not outlive us
+            found = ab.compare(plan, record, warm, tell=tell)
     except KeyboardInterrupt:
         tell(f"broken off: the runs are kept in {args.output}")
         raise
@@ -126,7 +117,3 @@ def split(words: list[str]) -> dict[str, list[str]]:
         if not command:
             raise ConfigError(f"no command {side} is named", _EXAMPLE)
     return commands
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)

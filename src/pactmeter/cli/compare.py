@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.run import load
+from pactmeter.cli.optional import packages_for
 from pactmeter.cli.options import add_page, add_reference, reference_columns, require_page
-from pactmeter.errors import ConfigError, PactError
+from pactmeter.errors import ConfigError
 from pactmeter.store.files import short_path
 
 if TYPE_CHECKING:
@@ -72,12 +73,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("a column of no file is named", "add --reference METER.csv")
     if not args.vs and sets:
         raise ConfigError(f"--{sets} compares sets of runs", "name the second set with --vs")
-    try:
+    with packages_for("comparing"):
         return _sets(args) if args.vs else _sources(args)
-    except ImportError as error:
-        raise PactError(
-            "comparing needs numpy and scipy", "pip install 'pactmeter[report]'"
-        ) from error
 
 
 def _only(args: argparse.Namespace, names: tuple[str, ...]) -> str | None:

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pactmeter.cli.optional import packages_for
 from pactmeter.cli.options import pair
-from pactmeter.errors import PactError
 
 if TYPE_CHECKING:
     import argparse
@@ -40,13 +40,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, write, and show what the curve gives."""
-    try:
+    with packages_for("fitting a curve"):
         from pactmeter.analysis.calibration.files import save
         from pactmeter.analysis.calibration.psu import MODEL_PCT, Point, certified, fit_supply
-    except ImportError as error:
-        raise PactError(
-            "fitting a curve needs numpy and scipy", "pip install 'pactmeter[report]'"
-        ) from error
     shares = {load / 100: share for load, share in (pair(text, *_PAIR) for text in args.efficiency)}
     points = certified(args.rated, shares, args.input_v)
     points += [

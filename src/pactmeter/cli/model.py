@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import source
 from pactmeter.analysis.verdict import two_digits
-from pactmeter.errors import FileError, PactError
-from pactmeter.model.power_model import read_model, write_model
+from pactmeter.cli.optional import packages_for
+from pactmeter.errors import FileError
+from pactmeter.model.power_model import read_model
+from pactmeter.store.output import require_free, save
 
 if TYPE_CHECKING:
     import argparse
@@ -86,13 +88,9 @@ def run(args: argparse.Namespace) -> int:
         _, data = read_model(Path(args.model))
         _print_model(data, args.model, as_json=args.json)
         return 0
-    try:
+    with packages_for("a power model"):
         from pactmeter.analysis.powermodel import build, checks, groups, original
         from pactmeter.analysis.powermodel import windows as recorded
-    except ImportError as error:
-        raise PactError(
-            f"a power model needs {error.name}", "pip install 'pactmeter[report]'"
-        ) from error
 
     def windows(path: str, window_s: float) -> Windows:
         if original.is_original(path):
@@ -107,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     wanted = [groups.parse_group(text) for text in args.group]
     output = Path(args.output)
-    if output.exists() and not args.force:  # said before the work, not after it
-        raise FileError(f"{output} is there already", "--force to write over it")
+    keep = [Path(path) for path in args.runs]
+    require_free(output, force=args.force, keep=keep)
     parts = [windows(path, args.window) for path in args.runs if not path.endswith(_SIDECARS)]
     tests: list[Additivity] = []
     if args.additive:
@@ -123,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
         without=args.without,
         tests=tests,
     )
-    write_model(output, data, force=args.force)
+    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+    save(output, lambda path: path.write_text(text, encoding="utf-8"), force=args.force, keep=keep)
     _print_model(data, args.output, as_json=args.json)
     return 0
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pactmeter.cli.optional import packages_for
 from pactmeter.cli.options import add_reference, reference_columns
-from pactmeter.errors import ConfigError, PactError
+from pactmeter.errors import ConfigError
 from pactmeter.report.plots import KINDS
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("a column of no file is named", "add --reference METER.csv")
     if args.span is not None and not 0 < args.span < float("inf"):
         raise ConfigError(f"spans of {args.span:g} s", "give a time above zero")
-    try:
+    with packages_for("drawing"):
         from pactmeter.report.plots.asked import Asked
         from pactmeter.report.plots.make import make
 
@@ -75,10 +76,6 @@ def run(args: argparse.Namespace) -> int:
             columns=columns,
         )
         make(args.kind, asked, Path(args.output), force=args.force)
-    except ImportError as error:
-        raise PactError(
-            f"drawing needs {error.name or 'matplotlib'}", "pip install 'pactmeter[report]'"
-        ) from error
     print(args.output)
     return 0
 

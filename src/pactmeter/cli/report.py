@@ -17,6 +17,7 @@ from pactmeter.analysis.regions import regions, windows
 from pactmeter.analysis.run import load
 from pactmeter.analysis.summary import footprint_dict, source, summarize
 from pactmeter.analysis.supply import ac_input
+from pactmeter.cli.optional import packages_for
 from pactmeter.cli.options import (
     add_carbon,
     add_page,
@@ -25,7 +26,7 @@ from pactmeter.cli.options import (
     reference_columns,
     require_page,
 )
-from pactmeter.errors import ConfigError, PactError
+from pactmeter.errors import ConfigError
 from pactmeter.report.baseline import render_net
 from pactmeter.report.quality import budget_table, rules_table
 from pactmeter.report.screen import Screen
@@ -139,10 +140,8 @@ def run(args: argparse.Namespace) -> int:
 def _page(
     recorded: RecordedRun, summary: dict[str, Any], args: argparse.Namespace, keep: list[Path]
 ) -> None:
-    try:
+    with packages_for("a page"):
         from pactmeter.report.html.page import run_page, write_page
-    except ImportError as error:
-        raise PactError("a page needs numpy", "pip install 'pactmeter[report]'") from error
     content = run_page(recorded, summary)
     write_page(args.html, content, force=args.force, keep=keep)
 

@@ -17,8 +17,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pactmeter.cli.optional import packages_for
 from pactmeter.cli.options import add_page
-from pactmeter.errors import ConfigError, PactError
+from pactmeter.errors import ConfigError
 from pactmeter.session.run import say
 from pactmeter.store.files import short_path
 from pactmeter.store.output import require_free, save
@@ -158,12 +159,8 @@ def _plan(args: argparse.Namespace) -> int:
     from pactmeter.analysis.run import load
     from pactmeter.study.results import load_study
 
-    try:
+    with packages_for("a plan"):
         from pactmeter.study.precision import needed, needed_for_study
-    except ImportError as error:
-        raise PactError(
-            "a plan needs numpy and scipy", "pip install 'pactmeter[report]'"
-        ) from error
     if any(file.is_dir() for file in args.files):
         if len(args.files) > 1:
             raise ConfigError("more than one study is named", "name one folder, or runs")
@@ -201,15 +198,11 @@ def _report(args: argparse.Namespace) -> int:
     from pactmeter.study.results import load_study
 
     study = load_study(args.folder)
-    try:
+    with packages_for("a report"):
         from pactmeter.report.html.page import study_page, write_page
         from pactmeter.study.energy_stats import FILE, write
         from pactmeter.study.report import report
         from pactmeter.study.report_text import render
-    except ImportError as error:
-        raise PactError(
-            f"a report needs {error.name}", "pip install 'pactmeter[report]'"
-        ) from error
     out = args.folder / FILE if args.csv == Path() else args.csv
     if args.force and args.html is None and out is None:
         raise ConfigError("--force names nothing to write over", "add --html FILE or --csv FILE")

@@ -18,10 +18,11 @@ from pactmeter.analysis.gpu_update import Unknown
 from pactmeter.analysis.run import load
 from pactmeter.analysis.sync.burst import BURST, schedule
 from pactmeter.cli.loads import cpu_loads, gpu_loads, wait_until
+from pactmeter.cli.optional import packages_for
 from pactmeter.cli.status import tell
 from pactmeter.clock import now_s
 from pactmeter.config.run import from_arguments
-from pactmeter.errors import ConfigError, DeviceError, PactError
+from pactmeter.errors import ConfigError, DeviceError
 from pactmeter.session.regions import region
 from pactmeter.session.run import Run
 from pactmeter.store.files import short_path
@@ -58,12 +59,8 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the burst or take an earlier one; print what each source makes of it."""
-    try:
+    with packages_for("the fit"):
         from pactmeter.analysis.sync.channels import SCHEMA, phases_of, sync
-    except ImportError as error:
-        raise PactError(
-            "the fit needs numpy and scipy", "pip install 'pactmeter[report]'"
-        ) from error
     recorded = load(args.file if args.file is not None and _is_alone(args) else _burst(args))
     phases = phases_of(recorded)
     found = sync(recorded)

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING
 from pactmeter.analysis.run import load
 from pactmeter.analysis.windows import IDLE, PREFIX, WINDOW_S, WINDOWS
 from pactmeter.cli.loads import cpu_loads, gpu_loads, wait_until
+from pactmeter.cli.optional import packages_for
 from pactmeter.cli.options import add_reference, reference_columns
 from pactmeter.cli.status import tell
 from pactmeter.clock import now_s
 from pactmeter.config.run import from_arguments
-from pactmeter.errors import ConfigError, DeviceError, PactError
+from pactmeter.errors import ConfigError, DeviceError
 from pactmeter.session.regions import region
 from pactmeter.session.run import Run, say
 from pactmeter.store.files import short_path
@@ -66,15 +67,11 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure if needed, judge, print; exit code 1 where AC sources do not agree."""
-    try:
+    with packages_for("validating"):
         from pactmeter.analysis.calibration.files import save
         from pactmeter.analysis.metered import CHANNEL, metered
         from pactmeter.analysis.validation import validate
         from pactmeter.report.validation import render
-    except ImportError as error:
-        raise PactError(
-            "validating needs numpy, scipy and scikit-learn", "pip install 'pactmeter[report]'"
-        ) from error
     _check(args)
     file = args.file or _record(args)
     if args.later and not args.file:

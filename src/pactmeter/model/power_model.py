@@ -165,19 +165,3 @@ def read_model(path: Path) -> tuple[Formula, dict[str, Any]]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(f"the model {path} is damaged: {error}", "fit it again") from error
     return formula, data
-
-
-def write_model(path: Path, data: dict[str, Any], *, force: bool = False) -> None:
-    """Write a model's file.
-
-    Raises:
-        FileError: The file is there already (unless forced), or cannot be written.
-    """
-    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise FileError(f"{path} is there already", "--force to write over it") from error
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}") from error

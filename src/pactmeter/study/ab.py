@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pactmeter.study.ab_command import Ended
+    from pactmeter.study.child import Ended
 
     Record = Callable[[list[str], Path], Ended]
     """Runs a command, its run and its output into a folder."""

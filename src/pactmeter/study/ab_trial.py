@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pactmeter.analysis.run import RecordedRun
     from pactmeter.model.energy import Energy
-    from pactmeter.study.ab_command import Ended
+    from pactmeter.study.child import Ended
 
 _TAIL_BYTES = 1 << 20
 _FEWEST_PAIRS = 10

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pactmeter.errors import PactError
 
 if TYPE_CHECKING:
-    from pactmeter.study.stress_process import Ended
+    from pactmeter.study.child import Ended
 
 _FLOP_A_PRODUCT = 1_100_048_498_688
 """What gpu-burn counts for one product of two matrices of 8192 x 8192."""

@@ -1,7 +1,8 @@
-"""A load's processes: what they did is told, and none of them is left."""
+"""A command as a child: what it did is told, and nothing of it is left."""
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -11,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from pactmeter.errors import PactError
-from pactmeter.study import stress_process
-from pactmeter.study.stress_process import run
+from pactmeter.study import child
 
 STUBBORN = "trap '' TERM; sleep 61 & echo $! $$ > pids; wait"
 
@@ -23,7 +23,7 @@ def ran(tmp_path):
 
     def shell(line, **more):
         with tempfile.TemporaryFile() as log:
-            ended = run(["sh", "-c", line], tmp_path, log, **more)
+            ended = child.run(["sh", "-c", line], log, folder=tmp_path, **more)
             log.seek(0)
             return ended, log.read().decode()
 
@@ -64,12 +64,13 @@ def test_exit_code_output_folder_and_the_kernels_account_are_told(ran, tmp_path)
 
 def test_a_program_that_cannot_be_started_is_told(tmp_path):
     with tempfile.TemporaryFile() as log, pytest.raises(PactError, match="cannot start /nowhere"):
-        run(["/nowhere"], tmp_path, log)
+        child.run(["/nowhere"], log)
 
 
 def test_after_its_time_a_load_is_killed_with_its_children_however_stubborn(ran, tmp_path):
-    with pytest.raises(PactError, match=r"did not end within 0.5 s"):
-        ran(STUBBORN, limit_s=0.5, soft_s=0.1)
+    ended, _ = ran(STUBBORN, limit_s=0.5, soft_s=0.1)
+    assert ended.timed_out
+    assert ended.code == 137
     assert soon_gone((tmp_path / "pids").read_text())
 
 
@@ -81,9 +82,26 @@ def test_a_child_that_outlives_its_load_is_killed(ran, tmp_path):
 
 def test_a_load_may_end_softly(ran, tmp_path):
     line = "trap 'echo done > soft; exit 5' TERM; echo here > up; while :; do sleep 0.01; done"
-    with pytest.raises(PactError):
-        ran(line, limit_s=1.0, soft_s=30)
+    ended, _ = ran(line, limit_s=1.0, soft_s=30)
+    assert (ended.timed_out, ended.code) == (True, 5)
     assert (tmp_path / "soft").read_text() == "done\n"
+
+
+def test_the_kernel_asks_a_command_to_end_where_its_starter_is_killed(tmp_path):
+    line = "trap 'echo asked > told; exit' TERM; echo $$ > pids; while :; do sleep 0.01; done"
+    code = (
+        "import sys; from pactmeter.study import child\n"
+        "child.run(['sh', '-c', sys.argv[1]], sys.stdout.buffer)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code, line], cwd=tmp_path)
+    until = time.monotonic() + 20
+    while not (tmp_path / "pids").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    starter.kill()
+    starter.wait()
+    assert soon_gone((tmp_path / "pids").read_text())
+    assert (tmp_path / "told").read_text() == "asked\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -95,7 +113,7 @@ def test_a_signal_ends_the_load_and_comes_out_as_an_exit(ran, tmp_path, number):
 
     thread = threading.Thread(target=interrupt)
     before = signal.getsignal(signal.SIGTERM)
-    with stress_process.ended_by_signals():
+    with child.ended_by_signals():
         thread.start()
         with pytest.raises((SystemExit, KeyboardInterrupt)) as told:
             ran(STUBBORN, soft_s=0.1)
@@ -109,7 +127,7 @@ def test_a_signal_ends_the_load_and_comes_out_as_an_exit(ran, tmp_path, number):
 def test_what_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stress_process.ended_by_signals():
+        with child.ended_by_signals():
             os.kill(os.getpid(), signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:

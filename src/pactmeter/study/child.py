@@ -1,7 +1,7 @@
-"""A load as a process: started in a group of its own, waited for without waking, never left behind.
+"""A command as a child: in a group of its own, waited for without waking, never left behind.
 
-Whatever ends the wait (the load itself, its time being over, Ctrl-C, a signal that raises), the
-whole group is gone afterwards. The kernel kills the load also when who started it is killed.
+Whatever ends the wait (the command itself, its time being over, Ctrl-C, a signal that raises), the
+whole group is gone afterwards. Where who started it is killed, the kernel asks it to end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _libc = ctypes.CDLL(None)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process has ended.
+    """How a command has ended.
 
     Attributes:
         code: Its exit code; 128 + n where signal n ended it.
@@ -39,6 +39,7 @@ class Ended:
         cpu_s: CPU time of it and of the children it waited for, user and system, in seconds.
         faults: Page faults of theirs.
         written_bytes: What they wrote to disks (to the page cache of one).
+        timed_out: Whether it was ended because it took longer than it may.
     """
 
     code: int
@@ -46,12 +47,15 @@ class Ended:
     cpu_s: float
     faults: int
     written_bytes: int
+    timed_out: bool = False
 
 
 def run(
     words: Sequence[str],
-    folder: Path,
-    log: IO[bytes],
+    output: IO[bytes],
+    errors: IO[bytes] | None = None,
+    *,
+    folder: Path | None = None,
     limit_s: float | None = None,
     soft_s: float = 2.0,
 ) -> Ended:
@@ -59,18 +63,19 @@ def run(
 
     Args:
         words: The command.
-        folder: Where it runs.
-        log: Takes what it prints.
-        limit_s: How long it may take, in seconds.
-        soft_s: How long it has to end by itself when told to, before it is killed, in seconds.
+        output: Takes its standard output.
+        errors: Takes its standard error; None: as ``output``.
+        folder: Where it runs; None: here.
+        limit_s: How long it may take, in seconds; None: as long as it likes.
+        soft_s: How long it has to end by itself when asked to, before it is killed, in seconds.
 
     Raises:
-        PactError: It cannot be started, or has taken longer than it may.
+        PactError: It cannot be started.
     """
     parent = os.getpid()
 
     def leave_with_parent() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
         if os.getppid() != parent:  # it was killed before the line above
             os._exit(1)
 
@@ -79,22 +84,24 @@ def run(
         process = subprocess.Popen(
             words,
             cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,  # what one run reads, the next could not
+            stdout=output,
+            stderr=subprocess.STDOUT if errors is None else errors,
             process_group=0,
             preexec_fn=leave_with_parent,  # noqa: PLW1509  one call, of what is loaded
         )
     except OSError as error:
         raise PactError(f"cannot start {words[0]}: {error.strerror}") from error
     fd = open_pidfd(process.pid)
-    usage = None
+    ask, in_time = signal.SIGTERM, False
     try:
-        if not ended_within(fd, limit_s):
-            raise PactError(f"{words[0]} did not end within {limit_s:g} s and was ended")
+        in_time = ended_within(fd, limit_s)
+    except KeyboardInterrupt:
+        ask = signal.SIGINT
+        raise
     finally:
         took_s = time.monotonic() - start_s
-        usage, process.returncode = _clear(process.pid, fd, soft_s)
+        usage, process.returncode = _clear(process.pid, fd, ask, soft_s)
         os.close(fd)
     code = process.returncode
     return Ended(
@@ -103,25 +110,26 @@ def run(
         usage.ru_utime + usage.ru_stime,
         usage.ru_minflt + usage.ru_majflt,
         usage.ru_oublock * 512,
+        timed_out=not in_time,
     )
 
 
-def _clear(pid: int, fd: int, soft_s: float) -> tuple[resource.struct_rusage, int]:
-    """End what is left of a group, its leader not yet waited for; return how the leader ended."""
+def _clear(
+    pid: int, fd: int, ask: signal.Signals, soft_s: float
+) -> tuple[resource.struct_rusage, int]:
+    """Ask a command to end if it has not, kill its group, and return how it ended."""
     try:
         if not ended_within(fd, 0):
-            _signal(pid, signal.SIGTERM)  # stress-ng removes its files
+            # itself alone: `pactmeter run` passes it on, which would come twice, and stress-ng
+            # ends its workers and removes their files
+            signal.pidfd_send_signal(fd, ask)
             ended_within(fd, soft_s)
     finally:
-        # the leader is not waited for before: until then no other group can have its number
-        _signal(pid, signal.SIGKILL)
+        # it is not waited for before: until then no other group can have its number
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
     return usage, os.waitstatus_to_exitcode(status)
-
-
-def _signal(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, number)
 
 
 @contextlib.contextmanager
