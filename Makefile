@@ -38,7 +38,7 @@ docs: $(VENV)/dev.stamp  ## draw the pictures of the documentation and build it 
 unit: $(VENV)/dev.stamp $(VENV)/peers.stamp $(VENV)/study.stamp
 	$(BIN)/pytest --cov --cov-fail-under=90
 
-bench: $(VENV)/dev.stamp $(VENV)/peers.stamp  ## joules in, joules out: truth tables on the emulated machine
+bench: $(VENV)/dev.stamp $(VENV)/peers.stamp $(VENV)/study.stamp  ## joules in, joules out: truth tables on the emulated machine
 	$(BIN)/pytest -q tests/truth tests/bench
 	$(BIN)/python -m benchmarks.peers --peers $(CURDIR)/$(VENV)/peers/bin/python
 

@@ -27,7 +27,7 @@ def test_the_tiny_matrix_ends_with_a_report_in_which_all_losses_fall(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=3 * BOUND_S,
+        timeout=4 * BOUND_S,
         check=False,
     )
 

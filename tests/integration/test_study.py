@@ -181,7 +181,7 @@ def test_failed_trials_are_told_and_kept_and_the_others_go_on(study):
 
     reasons = {name: reason for name, (_, reason) in BAD.items()} | {
         "unmeasured": "it measured nothing: it left no PACT.csv",
-        "lazy": "it did no work: steps 0",
+        "lazy": "it did no work, as it says itself: steps 0",
         "mad": "what the workload says of its work is damaged",
     }
     assert done.returncode == 1
@@ -212,6 +212,42 @@ def test_failed_trials_are_run_again_only_if_that_is_wanted(study):
     assert sorted(study.ended()) == ["a_1", "a_1", "b_1"]
     assert "a_1_PACT.csv" in study.names()
     assert "a_1_PACT.csv" in study.names("failed/a_1-1/*")
+
+
+def test_a_second_attempt_that_is_killed_leaves_the_first_ones_files_as_they_are(study):
+    study.text = study.text.replace("trials = 2", "trials = 1")
+    flag = study.place / "up"
+    study.program(
+        "a",
+        f"import time; open({str(flag)!r}, 'a').write('x'); print('second', flush=True);"
+        f" time.sleep(60) if open({str(flag)!r}).read() == 'xx' else sys.exit('first')",
+    )
+    study("run")
+    first = study.folder / "failed/a_1-1"
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    assert study.ended() == ["a_1"]
+
+    runner = study.start("run", "--retry-failed")
+    until(lambda: flag.read_text() == "xx")
+    runner.kill()
+    runner.communicate(timeout=WAITS_S)
+    study("run")
+
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    assert study.ended() == ["a_1"]
+
+
+def test_a_number_that_is_none_fails_a_trial_and_the_others_go_on(study):
+    study.text = study.text.replace("trials = 2", "trials = 1")
+    told = 'print(\'PACT-WORK {"steps": 3, "loss_last": NaN}\')'
+    study.add("a", "{python}", "-c", told, measured=True)
+    study.add("b", "true", measured=True)
+
+    done = study("run")
+
+    assert done.returncode == 1
+    assert "says that its loss_last is nan" in done.stdout
+    assert sorted(study.ended()) == ["a_1", "b_1"]
 
 
 def test_what_a_trial_leaves_running_is_ended_and_told(study):
@@ -302,7 +338,7 @@ def test_files_that_a_kill_kept_from_their_place_are_brought_there(study):
     study.text = study.text.replace("trials = 2", "trials = 1")
     study.add("a", "true", measured=True)
     study("run")
-    work = study.folder / ".work/a_1"
+    work = study.folder / ".work/a_1-1"
     work.mkdir(parents=True)
     names = {"a_1_trial.json": ".pactmeter-trial", "a_1_PACT.csv": "PACT.csv"}
     for name, own in names.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pactmeter.errors import ConfigError, PactError
-from pactmeter.study import needs
+from pactmeter.study import needs, stress_preflight
 from pactmeter.study.definition import Definition, Settings, Workload
 
 
@@ -93,19 +93,22 @@ def test_memory_and_disk_are_looked_for(tmp_path):
     assert "1000000000 MB of disk" in found[1]
 
 
-def test_a_container_has_its_share_of_the_memory(tmp_path):
+@pytest.mark.parametrize(("needed_mb", "is_there"), [(9000, True), (9001, False)])
+def test_a_study_and_its_loads_agree_on_what_memory_may_be_taken(tmp_path, needed_mb, is_there):
     (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\n")
-    group = tmp_path / "sys/fs/cgroup"
-    group.mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text(f"MemAvailable: {10**10 // 1024} kB\n")
 
-    assert needs.free_memory_mb(tmp_path) == 8192
-    (group / "memory.max").write_text("max\n")
-    (group / "memory.current").write_text("300000000\n")
-    (group / "memory.stat").write_text("active_file 50000000\ninactive_file 50000000\n")
-    assert needs.free_memory_mb(tmp_path) == 8192
-    (group / "memory.max").write_text("1000000000\n")
-    assert needs.free_memory_mb(tmp_path) == 800
+    found = lacking(study(a={"memory_mb": needed_mb}), tmp_path, tmp_path)
+    try:
+        stress_preflight.check(
+            ["stress", "--vm", "1", "--vm-bytes", f"{needed_mb * 10**6}"], tmp_path, tmp_path
+        )
+        fits = True
+    except PactError:
+        fits = False
+
+    assert (found == [], fits) == (is_there, is_there)
+    assert is_there or "10000 MB are free, 90% of which may be taken" in found[0]
 
 
 def test_nothing_starts_unless_what_lacks_something_may_be_left_out(tmp_path):

@@ -15,12 +15,14 @@ from pactmeter.errors import PactError
 from pactmeter.model.channel import Domain
 from pactmeter.report.html.page import study_page
 from pactmeter.study.energy_stats import COLUMNS
+from pactmeter.study.precision import needed_for_study
 from pactmeter.study.report import report
 from pactmeter.study.report_text import render
 from pactmeter.study.results import load_study
 from support.studies import Folder, defined, system_faults
 from support.written import AC, DC, PACKAGE, gauge
 
+DC_2 = gauge("psu1.dc_output", Domain.DC, resolution=2.0)
 EMULATED = gauge("psu.dc_output", Domain.DC, resolution=2.0, synthetic="emulated")
 MADE_UP = {"data": "made up"}
 USES_W = (40.0, 46.0, 44.0, 41.0)
@@ -168,8 +170,67 @@ def test_the_control_workload_gives_the_noise_floor(folder):
     found = reported(made)
 
     spread = abs(200 / 201 - 400 / 202) / math.sqrt(2)
-    assert found.noise_pct == pytest.approx(stats.t.ppf(0.975, 1) * spread / math.sqrt(2))
+    mean = (200 / 201 + 400 / 202) / 2
+    half = stats.t.ppf(0.975, 1) * spread / math.sqrt(2)
+    assert found.noise_pct == pytest.approx(mean + half)
     assert found.control == "c"
+
+
+def test_a_drift_that_is_the_same_in_each_block_is_no_resolution_of_nothing(folder):
+    made = folder({"cv": ["a", "c"]}, trials=2, control="c")
+    for trial, power_w in enumerate((100.0, 105.0, 100.0, 105.0), 1):
+        made.done(f"c_{trial}", {DC: power_w})
+
+    assert reported(made).noise_pct == pytest.approx(1000 / 205)
+
+
+def test_a_trial_with_gaps_is_in_no_row_and_told_as_what_it_is(folder):
+    made = folder({"cv": ["a"]}, trials=2).done("a_1", {DC: 100.0})
+    made.done("a_2", {DC: [100.0] * 30 + [None] * 30})
+
+    found = reported(made)
+
+    (row,) = found.rows
+    assert row.trials == ("a_1",)
+    (left_out,) = found.left_out
+    assert left_out == ("a_2", "50 % of psu.dc_output is covered, 95 % are wanted")
+    assert "2 of 2 trials done" in render(found)
+    assert "not measured" not in render(found)
+    assert "not alike" not in render(found)
+
+
+def test_a_supply_that_fell_silent_makes_another_row_and_no_total(folder):
+    made = folder({"cv": ["a"]}, trials=2)
+    made.done("a_1", {DC: 100.0, DC_2: 80.0}).done("a_2", {DC: 100.0, DC_2: [None] * 60})
+
+    found = reported(made)
+
+    assert [row.trials for row in found.rows] == [("a_1",), ("a_2",)]
+    table = {row["TestRun"]: row["actualEnergy(kWh)"] for row in found.stats.rows}
+    assert table["a_1"] == pytest.approx(60 * 180 / 0.92 / 3.6e6)
+    assert table["a_2"] is None
+    assert "psu1.dc_output" in needed_for_study(load_study(made.path), 5.0).left_out[0]
+
+
+def test_a_supply_with_gaps_counts_with_what_is_known_of_it(folder):
+    made = folder({"cv": ["a"]}, trials=1)
+    made.done("a_1", {DC: 500.0, DC_2: [20.0] * 48 + [None] * 12})
+
+    (row,) = reported(made).stats.rows
+
+    known_j = row["actualEnergy(kWh)"] * 0.92 * 3.6e6
+    assert known_j == pytest.approx(60 * 500 + 48 * 20)
+
+
+def test_a_plan_keeps_apart_what_a_report_keeps_apart(folder):
+    made = folder({"cv": ["a"]}, trials=4)
+    for trial, data in enumerate(("real", "real", "made up", "made up"), 1):
+        made.done(f"a_{trial}", {DC: 100.0 + 10 * trial}, marks={"data": data})
+
+    needs = needed_for_study(load_study(made.path), 5.0).needs
+
+    assert [need.name for need in needs] == ["a (real)", "a (made up data)"]
+    assert [need.n for need in needs] == [2, 2]
 
 
 def loaded(made, stem, each_s, *, uses_w=40.0, **more):

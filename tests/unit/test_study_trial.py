@@ -25,7 +25,7 @@ OWN = {
 
 def ran(study):
     """Make the folder of a trial that has ended."""
-    folder = trial.fresh(study, ONE.stem)
+    folder = trial.fresh(trial.folder_of(study, ONE.stem, 4))
     for name in OWN:
         (folder / name).write_text(name)
     return folder
@@ -50,9 +50,9 @@ def test_files_are_moved_once_and_all_however_often_that_is_cut_short(tmp_path, 
         patch.setattr(Path, "rename", killed_after)
         if moves < len(OWN):
             with pytest.raises(FileError, match="cannot move the files of vgg_train_1_2"):
-                trial.place(tmp_path, ONE, "cv", failed_attempt=None)
-    trial.place(tmp_path, ONE, "cv", failed_attempt=None)
-    trial.place(tmp_path, ONE, "cv", failed_attempt=None)
+                trial.place(tmp_path, ONE, "cv", 4, has_failed=False)
+    trial.place(tmp_path, ONE, "cv", 4, has_failed=False)
+    trial.place(tmp_path, ONE, "cv", 4, has_failed=False)
 
     assert placed(tmp_path) == set(OWN.values())
     assert all((tmp_path / target).read_text() == name for name, target in OWN.items())
@@ -61,16 +61,25 @@ def test_files_are_moved_once_and_all_however_often_that_is_cut_short(tmp_path, 
 def test_a_failed_trial_and_the_output_of_stress_have_other_places(tmp_path):
     ran(tmp_path)
 
-    trial.place(tmp_path, ONE, "stress", failed_attempt=4)
+    trial.place(tmp_path, ONE, "stress", 4, has_failed=True)
 
     assert {Path(name).parts[:2] for name in placed(tmp_path)} == {("failed", "vgg_train_1_2-4")}
     assert (tmp_path / "failed/vgg_train_1_2-4/vgg_train_1_2_out.csv").exists()
 
 
 def test_what_a_killed_attempt_left_is_no_part_of_the_next(tmp_path):
-    ran(tmp_path)
+    folder = ran(tmp_path)
 
-    assert list(trial.fresh(tmp_path, ONE.stem).iterdir()) == []
+    assert list(trial.fresh(folder).iterdir()) == []
+
+
+def test_what_a_killed_attempt_left_is_not_taken_for_that_of_the_one_before(tmp_path):
+    folder = ran(tmp_path)
+
+    trial.place(tmp_path, ONE, "cv", 3, has_failed=True)
+
+    assert {path.name for path in folder.iterdir()} == set(OWN)
+    assert not (tmp_path / "failed").exists()
 
 
 def judged(folder, output, exit_code=0, manifest=None):
@@ -89,7 +98,15 @@ COMPLETE = {"status": "complete"}
     [
         ("", COMPLETE, None),
         ('PACT-WORK {"steps": 0, "samples": 3}', COMPLETE, None),
-        ('PACT-WORK {"steps": 0, "bogo_ops": 0}', COMPLETE, "it did no work: steps 0, bogo_ops 0"),
+        (
+            'PACT-WORK {"steps": 0, "bogo_ops": 0}',
+            COMPLETE,
+            "as it says itself: steps 0, bogo_ops 0",
+        ),
+        ('PACT-WORK {"steps": 3, "loss_last": NaN}', COMPLETE, "says that its loss_last is nan"),
+        ('PACT-WORK {"steps": -Infinity}', COMPLETE, "says that its steps is -inf"),
+        ('PACT-WORK {"steps": 1%s}' % ("0" * 400), COMPLETE, "says that its steps is 1000"),
+        ('PACT-WORK {"gflop": 0}', COMPLETE, "gflop 0"),
         ('PACT-WORK {"loss_last": 0}', COMPLETE, None),
         ("PACT-WORK [1]", COMPLETE, "no object"),
         ("", {"status": "incomplete", "reason": "died"}, "its run is incomplete: died"),
@@ -105,7 +122,8 @@ def test_a_trial_counts_only_if_it_measured_work(tmp_path, output, manifest, rea
 
 
 def test_the_work_is_found_at_the_end_of_a_long_output(tmp_path):
-    output = "x" * 3_000_000 + '\nPACT-WORK {"steps": 7, "weights": "random", "flag": true}\n\xff'
+    told = '{"steps": 7, "weights": "random", "flag": true, "data": ["a", 1], "more": null}'
+    output = "x" * 3_000_000 + f"\nPACT-WORK {told}\n\xff"
 
     found = judged(tmp_path, output, manifest=COMPLETE)
 
@@ -117,3 +135,11 @@ def test_the_last_words_are_the_workloads_own(tmp_path):
     output = "epoch 1\nno such file: cifar\nPACT: recorded in PACT.csv\n"
 
     assert judged(tmp_path, output, 3).reason == "exit code 3; its last words: no such file: cifar"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "reason"),
+    [(-9, "ended by SIGKILL (out of memory?)"), (-15, "ended by SIGTERM"), (-40, "by signal 40")],
+)
+def test_the_signal_that_ended_a_trial_is_told_whatever_it_is(tmp_path, exit_code, reason):
+    assert reason in judged(tmp_path, "", exit_code).reason

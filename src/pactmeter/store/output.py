@@ -42,7 +42,7 @@ def require_free(out: Path, *, force: bool = False, keep: Sequence[Path] = ()) -
 
 
 def save(
-    out: Path, write: Callable[[Path], None], *, force: bool = False, keep: Sequence[Path] = ()
+    out: Path, write: Callable[[Path], object], *, force: bool = False, keep: Sequence[Path] = ()
 ) -> list[Path]:
     """Write a file, and those that belong beside it; return them, the one named first.
 

@@ -106,11 +106,12 @@ def _dc(one: Counted) -> Energy | None:
     parts = [
         energy
         for energy in energies(one.run)
-        if energy.domain is Domain.DC
-        and energy.origin is Origin.MEASURED
-        and energy.coverage >= LEAST_COVERAGE
+        if energy.domain is Domain.DC and energy.origin is Origin.MEASURED
     ]
-    return total(parts, "psu*.dc_output", "DC output of all supplies") if parts else None
+    if not parts or any(part.covered_s <= 0 for part in parts):
+        return None
+    found = total(parts, "psu*.dc_output", "DC output of all supplies")
+    return found if found.coverage >= LEAST_COVERAGE else None
 
 
 def _u_pct(dc: Energy | None) -> float | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pactmeter.errors import ConfigError, PactError
 from pactmeter.sensors.base import Request
+from pactmeter.study import room, stress_loads
 from pactmeter.study.command import expand, root_of
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ _WORKLOADS = frozenset(
         "stable_baselines3",
     }
 )
-_TOOLS = {
-    "stress": "sudo apt install stress",
-    "stress-ng": "sudo apt install stress-ng",
-    "gpu_burn": "build https://github.com/wilicc/gpu-burn with nvcc, and put it on PATH",
-}
 _DEVICES = ("dev/nvidiactl", "dev/kfd", "dev/dxg")
 """What a program must be given to compute on a GPU: of NVIDIA, of AMD, in WSL."""
 _MB = 1_000_000
@@ -94,19 +90,26 @@ def _lacks(
         seed=0,
     )
     if f"tool:{words[0]}" not in workload.needs and shutil.which(words[0]) is None:
-        yield f"program {words[0]!r}", _TOOLS.get(words[0], "install it, or put it on PATH")
+        yield f"program {words[0]!r}", stress_loads.how_to_get(words[0])
     script = words[1] if words[0] == sys.executable and len(words) > 1 else ""
     if script.endswith(".py") and not Path(script).is_file():
         yield f"script {script}", "is the study's file where it belongs?"
-    free_mb = free_memory_mb(root)
-    if free_mb is not None and workload.memory_mb > free_mb:
+    free = room.free_memory(root)
+    if free is not None and workload.memory_mb * _MB > free * room.MEMORY_SHARE:
         yield (
-            f"{workload.memory_mb} MB of memory ({free_mb} MB are free)",
+            f"{workload.memory_mb} MB of memory ({_of(free, room.MEMORY_SHARE)})",
             "end other programs, or use a larger machine",
         )
-    free_mb = shutil.disk_usage(_existing(folder)).free // _MB
-    if workload.disk_mb > free_mb:
-        yield f"{workload.disk_mb} MB of disk ({free_mb} MB are free)", "-o FOLDER_ON_A_LARGER_DISK"
+    free = shutil.disk_usage(_existing(folder)).free
+    if workload.disk_mb * _MB > free * room.DISK_SHARE:
+        yield (
+            f"{workload.disk_mb} MB of disk ({_of(free, room.DISK_SHARE)})",
+            "-o FOLDER_ON_A_LARGER_DISK",
+        )
+
+
+def _of(free: int, share: float) -> str:
+    return f"{free // _MB} MB are free, {share:.0%} of which may be taken"
 
 
 def _fix(need: str, definition: Definition, root: Path) -> str | None:
@@ -115,7 +118,7 @@ def _fix(need: str, definition: Definition, root: Path) -> str | None:
     if kind == "python":
         return None if _is_installed(what) else _install(what)
     if kind == "tool":
-        return None if shutil.which(what) else _TOOLS.get(what, "install it, or put it on PATH")
+        return None if shutil.which(what) else stress_loads.how_to_get(what)
     if kind == "file":
         here = definition.file.absolute().parent
         path = what.replace("{root}", str(root_of(here))).replace("{here}", str(here))
@@ -138,30 +141,6 @@ def _install(module: str) -> str:
     if module in _WORKLOADS:
         return "pip install 'pactmeter[workloads]'"
     return f"pip install {module.replace('_', '-')}"
-
-
-def free_memory_mb(root: Path = Path("/")) -> int | None:
-    """Return how many MB programs may still take: of the machine, or of the container's share."""
-    free = []
-    try:
-        lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
-        values = dict(line.split(":", 1) for line in lines if ":" in line)
-        free.append(int(values["MemAvailable"].split()[0]) * 1024)
-    except (OSError, KeyError, ValueError, IndexError):
-        pass
-    group = root / "sys/fs/cgroup"
-    try:
-        most = int((group / "memory.max").read_text(encoding="utf-8"))  # "max": no limit
-        used = int((group / "memory.current").read_text(encoding="utf-8"))
-        parts = dict(
-            line.split()
-            for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines()
-        )
-        # the page cache is given back to who needs memory
-        free.append(most - used + int(parts["active_file"]) + int(parts["inactive_file"]))
-    except (OSError, ValueError, KeyError):
-        pass
-    return min(free) // _MB if free else None
 
 
 def _existing(folder: Path) -> Path:

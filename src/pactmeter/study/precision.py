@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from scipy import special
 
 from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline
+from pactmeter.analysis.headline import headline, headline_parts
 from pactmeter.analysis.stats.compare import describe_set
 from pactmeter.analysis.stats.intervals import TAIL
 from pactmeter.analysis.variants import LEAST_COVERAGE
 from pactmeter.errors import ConfigError, PactError
+from pactmeter.study.report_trial import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +50,8 @@ class Need:
     """What the trials of one workload say.
 
     Attributes:
-        name: The workload, or ``the runs``.
+        name: The workload (and of what kind its trials are, where they are of several), or
+            ``the runs``.
         channel: What was measured.
         n: Number of trials.
         mean_j: Mean energy, in joules.
@@ -77,8 +80,8 @@ class Needs:
     Attributes:
         precision_pct: The precision wanted: half of a 95 % interval, in percent of the mean.
         needs: One for each workload.
-        noise_pct: Half of the 95 % interval of the difference between the control workload's
-            first and last trial of a block, in percent; None: there are not two such pairs.
+        noise_pct: Largest difference between the control workload's first and last trial of a
+            block that its 95 % interval allows, in percent; None: there are not two such pairs.
         left_out: What has too few trials, or no energy, and why.
     """
 
@@ -99,7 +102,17 @@ def needed_for_study(study: Study, precision_pct: float) -> Needs:
         ConfigError: The precision is none.
         FileError: A run cannot be read.
     """
-    runs = {name: [one.run() for one in study.of(name)] for name in study.workloads}
+    kinds: dict[tuple[str, tuple[str, ...]], list[RecordedRun]] = {}
+    for one in study.finished:
+        each = counted(one)
+        kinds.setdefault((each.workload, (*each.world, *each.told)), []).append(each.run)
+    several = Counter(name for name, _ in kinds)
+    runs = {
+        f"{name} ({', '.join(kind) or 'real'})" if several[name] > 1 else name: kinds[name, kind]
+        for workload in study.workloads
+        for name, kind in kinds
+        if name == workload
+    }
     return needed(runs, precision_pct, noise_floor_pct(study))
 
 
@@ -179,24 +192,30 @@ def _values(runs: Sequence[RecordedRun]) -> tuple[str, list[float]]:
     """Return what is the headline of all runs, and its energies."""
     if len(runs) < 2:
         raise PactError(f"{len(runs)} trial shows no spread", "make two or more")
-    channels, values = set(), []
+    channel, sources, values = "", set(), []
     for run in runs:
-        energy = headline(energies(run))
+        each = energies(run)
+        energy = headline(each)
         if energy is None:
             raise PactError(f"{run.files.power.name} has no measured energy")
         if energy.coverage < LEAST_COVERAGE:
             raise PactError(
                 f"{run.files.power.name} has gaps: {100 * energy.coverage:.0f} % covered"
             )
-        channels.add(energy.channel)
+        channel = energy.channel
+        sources.add(" + ".join(part.channel for part in headline_parts(each)))
         values.append(energy.energy_j)
-    if len(channels) > 1:
-        raise PactError(f"its trials were measured by {' and '.join(sorted(channels))}")
-    return channels.pop(), values
+    if len(sources) > 1:
+        raise PactError(f"its trials were measured by {' and by '.join(sorted(sources))}")
+    return channel, values
 
 
 def noise_floor_pct(study: Study) -> float | None:
-    """Return what the control workload's pairs differ by, as half of a 95 % interval."""
+    """Return how large a difference the control workload's pairs, which are alike, still allow.
+
+    That is the far end of the 95 % interval of their mean difference: a drift within the blocks
+    that is the same in all of them scatters not at all, and would be taken for an effect.
+    """
     ratios = []
     for first, last in study.control_pairs:
         try:
@@ -209,4 +228,5 @@ def noise_floor_pct(study: Study) -> float | None:
         return None
     mean = math.fsum(ratios) / len(ratios)
     square = math.fsum((ratio - mean) ** 2 for ratio in ratios) / (len(ratios) - 1)
-    return float(special.stdtrit(len(ratios) - 1, TAIL)) * math.sqrt(square / len(ratios))
+    half = float(special.stdtrit(len(ratios) - 1, TAIL)) * math.sqrt(square / len(ratios))
+    return abs(mean) + half

@@ -186,7 +186,8 @@ def report(study: Study) -> Report:
     left_out += [(one.stem, one.no_energy) for one in found if one.no_energy]
     groups: dict[tuple[object, ...], list[Counted]] = defaultdict(list)
     for each in found:
-        groups[each.key].append(each)
+        if each.no_energy is None:
+            groups[each.key].append(each)
     order = [one.name for one in study.plan.definition.workloads]
     rows = sorted(map(_row, groups.values()), key=lambda row: order.index(row.workload))
     settings = study.plan.definition.settings
@@ -279,7 +280,7 @@ def _notes(study: Study, rows: Sequence[Row]) -> list[str]:
     channels = sorted({row.channel for row in rows if row.channel})
     if len(channels) > 1:
         notes.append(f"the energies are of different sources: {', '.join(channels)}")
-    if not channels:
+    if rows and not channels:
         notes.append("no trial has a measured energy: `pactmeter doctor` says why")
     if study.plan.definition.settings.control is None:
         notes.append("no control workload was named, so the noise floor is not known")

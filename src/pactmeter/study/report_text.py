@@ -22,7 +22,7 @@ def render(found: Report) -> str:
 
 def _lines(found: Report) -> Iterator[str]:
     under = f", {found.profile}" if found.profile else ""
-    done = sum(len(row.trials) for row in found.rows)
+    done = found.total - len(found.failed) - len(found.left)
     yield f"study     {found.name}{under} on {found.host}: {done} of {found.total} trials done"
     for world in found.worlds:
         rows = [row for row in found.rows if row.world == world]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pactmeter.analysis.baseline import rest_of, subtract
 from pactmeter.analysis.checks.about import disorder
 from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline, sum_name
+from pactmeter.analysis.headline import headline, headline_parts, sum_name
 from pactmeter.analysis.variants import LEAST_COVERAGE
 from pactmeter.errors import PactError
 from pactmeter.study.work import AMOUNTS
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pactmeter.model.energy import Energy
     from pactmeter.study.results import Finished
 
-_WORK = (*AMOUNTS, "env_steps", "epochs")
+_WORK = (*AMOUNTS, "env_steps", "epochs", "products")
 _TOLD = ("device", "tool")
 """Marks by which trials are told apart, beside those of the world."""
 
@@ -35,6 +35,7 @@ class Counted:
         world: What must stand beside its figures; empty: all is real.
         told: What else it says of itself that tells trials apart.
         energy: The headline; None: there is none that counts.
+        sources: Channels that the headline is the sum of.
         no_energy: Why there is none; None: there is one, or nothing is measured on this machine.
         above_idle_j: Energy above that of the machine at rest, in joules; None: not known.
         duration_s: Time measured, in seconds.
@@ -48,6 +49,7 @@ class Counted:
     world: tuple[str, ...]
     told: tuple[str, ...]
     energy: Energy | None
+    sources: tuple[str, ...]
     no_energy: str | None
     above_idle_j: float | None
     duration_s: float
@@ -56,8 +58,7 @@ class Counted:
     @property
     def key(self) -> tuple[object, ...]:
         """What trials of one row have in common."""
-        channel = self.energy and (self.energy.channel, self.energy.label, self.energy.origin)
-        return (self.workload, self.world, self.told, channel)
+        return (self.workload, self.world, self.told, self.sources)
 
 
 def counted(one: Finished) -> Counted:
@@ -77,6 +78,7 @@ def counted(one: Finished) -> Counted:
         world=(*(f"{mark} devices" for mark in marks), *_made_up(one.marks)),
         told=tuple(one.marks[key] for key in _TOLD if key in one.marks),
         energy=energy,
+        sources=tuple(part.channel for part in headline_parts(energies(run))) if energy else (),
         no_energy=why,
         above_idle_j=_above_idle_j(one, run, energy),
         duration_s=run.duration_s,

@@ -141,7 +141,8 @@ def _finished(folder: Path, made: Plan, one: Trial, state: State) -> Finished:
     own = dict(zip(names, (trial.RECORD, trial.POWER, trial.OUTPUT), strict=True))
     places = [folder / name for name in names]
     if not places[0].exists():  # its runner was killed before it could move them
-        places = [folder / trial.WORK / one.stem / own[name] for name in names]
+        ran = trial.folder_of(folder, one.stem, state.attempts[one.stem])
+        places = [ran / own[name] for name in names]
     try:
         record = json.loads(places[0].read_text(encoding="utf-8"))
         session = record["session"]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 5.0
 """Between asking a trial to end and making it."""
+BASELINE_S = 180.0
+"""What a baseline may take beyond its length: GPUs get a context before it."""
 _LINGER_S = 2.0
 """How long what a trial has started may take to go after it."""
 
@@ -189,7 +191,7 @@ class _Runner:
     def _trial(self, one: Trial, rest: cooling.Rest) -> None:
         workload = self._plan.definition.workload(one.workload)
         attempt = self._state.attempts.get(one.stem, 0) + 1
-        folder = trial.fresh(self._folder, one.stem)
+        folder = trial.fresh(trial.folder_of(self._folder, one.stem, attempt))
         words = self._words(workload, one.trial)
         timeout_s = workload.timeout_s or self._settings.timeout_s
         begun, begun_s = ClockPair.now(), now_s()
@@ -245,9 +247,9 @@ class _Runner:
 
     def _place(self, one: Trial) -> None:
         entry = self._state.ended[one.stem]
-        failed_attempt = entry["attempt"] if entry["status"] == "failed" else None
         family = self._plan.definition.workload(one.workload).family
-        trial.place(self._folder, one, family, failed_attempt=failed_attempt)
+        has_failed = entry["status"] == "failed"
+        trial.place(self._folder, one, family, entry["attempt"], has_failed=has_failed)
 
     # --- what stands around the trials -----------------------------------------------------------
 
@@ -257,17 +259,22 @@ class _Runner:
             return
         power = self._folder / baseline_file(self._session, when)
         self._tell(f"the machine at rest, {when} the trials: {self._settings.baseline_s:g} s")
-        folder = trial.fresh(self._folder, "baseline")
+        folder = trial.fresh(self._folder / trial.WORK / "baseline")
         command = baseline_command(self._settings, power)
         program = self._start(command, folder, baseline=when)
+        limit_s = self._settings.baseline_s + BASELINE_S
         try:
-            process.pause(None, program.pid)
+            in_time = process.pause(limit_s, program.pid)
         except process.Stopped:
             self._end(program)
             raise
+        if not in_time:
+            process.end(program, GRACE_S)
         process.clear(program, _LINGER_S)
         exit_code = process.reap(program)
         reason = why(exit_code, folder / trial.OUTPUT)
+        if not in_time:
+            reason = f"it had not ended after {limit_s:g} s"
         self._add(
             "baseline",
             session=self._session,
@@ -285,13 +292,13 @@ class _Runner:
             return
         workload = self._plan.definition.workload(self._settings.control or left[0].workload)
         self._tell(f"warming up with {workload.name}: {self._settings.warm_up_s:g} s")
-        folder = trial.fresh(self._folder, "warm_up")
+        folder = trial.fresh(self._folder / trial.WORK / "warm_up")
         program = self._start(self._words(workload, 1), folder, warm_up=workload.name)
         try:
             process.pause(self._settings.warm_up_s, program.pid)
         finally:
             self._end(program)
-        trial.fresh(self._folder, "warm_up")
+        trial.fresh(folder)
 
     def _words(self, workload: Workload, number: int) -> list[str]:
         return expand(

@@ -99,9 +99,21 @@ def require(program: str) -> str:
     """
     path = shutil.which(program)
     if path is None:
-        fix = f"sudo apt-get install {program}" if program in TOOLS else "install it, or name it"
-        raise PactError(f"{program} is not installed", fix)
+        raise PactError(f"{program} is not installed", how_to_get(program))
     return path
+
+
+def how_to_get(program: str) -> str:
+    """Return how a program is installed.
+
+    >>> how_to_get("stress-ng")
+    'sudo apt-get install stress-ng'
+    """
+    if program in TOOLS:
+        return f"sudo apt-get install {program}"
+    if program in _GPU_BURN:
+        return "build https://github.com/wilicc/gpu-burn with nvcc, and put it on PATH"
+    return "install it, or put it on PATH"
 
 
 def option(words: Sequence[str], name: str) -> str | None:

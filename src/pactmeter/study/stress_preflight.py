@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pactmeter.errors import PactError
-from pactmeter.study import stress_loads
+from pactmeter.study import room, stress_loads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_MEMORY_SHARE = 0.9
-_DISK_SHARE = 0.95
-"""How much of what is free a load may take; the rest is for whoever else needs some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +61,23 @@ def needs(words: Sequence[str]) -> list[Need]:
     return found
 
 
-def check(words: Sequence[str], folder: Path, meminfo: Path = Path("/proc/meminfo")) -> None:
+def check(words: Sequence[str], folder: Path, root: Path = Path("/")) -> None:
     """Refuse a command whose load does not fit.
 
     Args:
         words: The command.
         folder: Where hdd workers will write.
-        meminfo: The file that tells what memory is available.
+        root: Of the file system (tests).
 
     Raises:
         PactError: It does not, with the figures and what to do.
     """
     for need in needs(words):
         if need.kind == "vm":
-            free, share = available_memory(meminfo), _MEMORY_SHARE
+            free, share = room.free_memory(root), room.MEMORY_SHARE
             each, of = "of", "of memory are available"
         else:
-            free, share = shutil.disk_usage(folder).free, _DISK_SHARE
+            free, share = shutil.disk_usage(folder).free, room.DISK_SHARE
             each, of = "with files of", f"are free in {folder.resolve()}"
         if free is None or need.all_bytes <= free * share:
             continue
@@ -96,33 +92,6 @@ def check(words: Sequence[str], folder: Path, meminfo: Path = Path("/proc/meminf
             if fixes
             else "free some",
         )
-
-
-def available_memory(
-    meminfo: Path = Path("/proc/meminfo"), groups: Path = Path("/sys/fs/cgroup")
-) -> int | None:
-    """Return the bytes of memory that can be taken without swapping; None where unknown.
-
-    The limit of the control group counts where there is one, as in a container; what it holds of
-    files can be given up.
-    """
-    try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    if found is None:
-        return None
-    free = int(found[1]) << 10
-    try:
-        limit = (groups / "memory.max").read_text().strip()
-        if limit == "max":
-            return free
-        taken = int((groups / "memory.current").read_text())
-        stat = (groups / "memory.stat").read_text()
-        files = re.search(r"^inactive_file (\d+)$", stat, re.MULTILINE)
-        return min(free, max(0, int(limit) - taken + (int(files[1]) if files else 0)))
-    except (OSError, ValueError):
-        return free
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

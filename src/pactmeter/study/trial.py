@@ -34,7 +34,6 @@ WORK = ".work"
 FAILED = "failed"
 REST_OF = "_files"
 """What a trial leaves beside its own files is kept in ``<name>_<trial>_files``."""
-_TAIL_BYTES = 1_000_000
 _LAST_WORDS = 200
 _SETTLE_S = 5.0
 _LOOK_S = 0.02
@@ -75,35 +74,24 @@ def judge(folder: Path, exit_code: int, timeout_s: float | None) -> Verdict:
         exit_code: Its exit code; -n where signal n ended it.
         timeout_s: The time-out that ended it; None: it ended by itself.
     """
-    output = _tail(folder / OUTPUT)
+    output = work.tail(folder / OUTPUT)
+    told: dict[str, float | str] = {}
+    damaged = None
     try:
         told = work.find(output) or {}
-        damaged = None
     except FileError as error:
-        told, damaged = {}, error.message
-    numbers = {
-        key: value
-        for key, value in told.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    marks = {k: v for k, v in told.items() if isinstance(v, str)}
+        damaged = error.message
     reason = (
         _ended_badly(exit_code, timeout_s, output)
         or damaged
         or _measured_badly(folder / POWER)
-        or _did_nothing(numbers)
+        or work.nothing_done(told)
     )
-    return Verdict(reason, numbers, marks)
-
-
-def _tail(file: Path) -> str:
-    """Return the end of a program's output."""
-    try:
-        with file.open("rb") as text:
-            text.seek(max(0, os.fstat(text.fileno()).st_size - _TAIL_BYTES))
-            return text.read().decode(errors="replace")
-    except OSError:
-        return ""
+    return Verdict(
+        reason,
+        {name: value for name, value in told.items() if not isinstance(value, str)},
+        {name: value for name, value in told.items() if isinstance(value, str)},
+    )
 
 
 def _ended_badly(exit_code: int, timeout_s: float | None, output: str) -> str | None:
@@ -116,7 +104,10 @@ def _ended_badly(exit_code: int, timeout_s: float | None, output: str) -> str | 
     words = f"; its last words: {lines[-1][:_LAST_WORDS]}" if lines else ""
     if exit_code > 0:
         return f"exit code {exit_code}{words}"
-    name = signal.Signals(-exit_code).name
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-exit_code}"
     hint = " (out of memory?)" if -exit_code == signal.SIGKILL else ""
     return f"ended by {name}{hint}{words}"
 
@@ -130,13 +121,6 @@ def _measured_badly(power: Path) -> str | None:
         return error.message
     if manifest.get("status") != "complete":
         return f"its run is {manifest.get('status')}: {manifest.get('reason') or 'no reason told'}"
-    return None
-
-
-def _did_nothing(numbers: dict[str, float]) -> str | None:
-    told = {key: numbers[key] for key in work.AMOUNTS if key in numbers}
-    if told and not any(amount > 0 for amount in told.values()):
-        return f"it did no work: {', '.join(f'{key} {value:g}' for key, value in told.items())}"
     return None
 
 
@@ -174,24 +158,30 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
         raise FileError(f"cannot write {folder}: {error.strerror}") from error
 
 
-def place(study: Path, trial: Trial, family: str, *, failed_attempt: int | None) -> None:
+def folder_of(study: Path, stem: str, attempt: int) -> Path:
+    """Return where an attempt of a trial runs: what one leaves is never taken for another's."""
+    return study / WORK / f"{stem}-{attempt}"
+
+
+def place(study: Path, trial: Trial, family: str, attempt: int, *, has_failed: bool) -> None:
     """Move a finished trial's files to their names; what is there already is not moved again.
 
     Args:
         study: The study's folder.
         trial: The trial.
         family: That of its workload.
-        failed_attempt: Which attempt it was, if it has failed: those lie in a folder of their own.
+        attempt: Which attempt has ended.
+        has_failed: Whether it has failed: such attempts lie in folders of their own.
 
     Raises:
         FileError: A file cannot be moved.
     """
-    source = study / WORK / trial.stem
+    source = folder_of(study, trial.stem, attempt)
     if not source.exists():
         return
     target = study
-    if failed_attempt is not None:
-        target = study / FAILED / f"{trial.stem}-{failed_attempt}"
+    if has_failed:
+        target = study / FAILED / f"{trial.stem}-{attempt}"
     names = {RECORD: record_name(trial), OUTPUT: output_name(trial, family)}
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -208,13 +198,12 @@ def place(study: Path, trial: Trial, family: str, *, failed_attempt: int | None)
         raise FileError(f"cannot move the files of {trial.stem}: {error}") from error
 
 
-def fresh(study: Path, stem: str) -> Path:
-    """Return an empty folder for a trial; what a killed attempt left there is gone.
+def fresh(folder: Path) -> Path:
+    """Return a folder to run in, made empty: what a killed attempt left there is gone.
 
     Raises:
         FileError: It cannot be made.
     """
-    folder = study / WORK / stem
     try:
         if folder.exists():
             shutil.rmtree(folder)

@@ -78,7 +78,7 @@ def pair_text(value: float, error: float, unit: str) -> str:
 
 
 def _answer(found: dict[str, Any]) -> Markup:
-    done = sum(len(row["trials"]) for row in found["rows"])
+    done = found["total"] - len(found["failed"]) - len(found["left"])
     parts: list[str] = []
     synthetic = sorted({m for row in found["rows"] for m in row["world"] if "devices" in m})
     if synthetic:
@@ -102,12 +102,16 @@ def _answer(found: dict[str, Any]) -> Markup:
         ("Trials done", f"{done} of {found['total']}"),
         ("Failed", len(found["failed"])),
         ("Not run", len(found["left"])),
-        ("Energy of", ", ".join(channels) or "nothing: no source was measured"),
+        ("Energy of", ", ".join(channels) or _no_source(found)),
         ("Noise floor", floor),
         ("Order drawn by", f"seed {found['seed']}"),
     ]
     parts += [pairs(facts), *(paragraph(note, "soft") for note in found["notes"])]
     return section("answer", "What was run", *parts)
+
+
+def _no_source(found: dict[str, Any]) -> str:
+    return "nothing that counts" if found["left_out"] else "nothing: no source was measured"
 
 
 def _energies(found: dict[str, Any]) -> Markup:
