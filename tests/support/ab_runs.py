@@ -12,6 +12,7 @@ from support.written import gauge, write
 
 STEP_W = 2.0
 SUPPLY = gauge("psu.dc_output", Domain.DC, resolution=STEP_W)
+SECOND = gauge("psu2.dc_output", Domain.DC, resolution=STEP_W)
 COMMANDS = {"A": ["a"], "B": ["b"]}
 
 
@@ -29,11 +30,13 @@ def ended(code):
     return Ended(code, took_s=1.0, cpu_s=0.5, faults=0, written_bytes=0)
 
 
-def finished(folder, output="", *, code=0, watts=300.0, rows=10, row_s=1.0, **more):
-    """Write one run and its output; return how it ended."""
+def finished(folder, output="", *, code=0, watts=300.0, second=None, rows=10, row_s=1.0, **more):
+    """Write one run of one supply, or of two, and its output; return how it ended."""
     (folder / OUTPUT).write_text(output)
     (folder / ERRORS).write_text("" if code == 0 else "Traceback\nValueError: no data\n")
-    write(folder, {} if watts is None else {SUPPLY: watts}, rows=rows, row_s=row_s, **more)
+    supplies = {SUPPLY: watts, SECOND: second}
+    sources = {channel: mean_w for channel, mean_w in supplies.items() if mean_w is not None}
+    write(folder, sources, rows=rows, row_s=row_s, **more)
     return ended(code)
 
 

@@ -4,11 +4,13 @@ import itertools
 import json
 import math
 import re
+import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pactmeter.cli.main import main
 from pactmeter.errors import ConfigError, FileError, PactError
 from pactmeter.study.ab import FILE, Plan, compare, orders
 from pactmeter.study.ab_stats import FIRST_LOOK
@@ -114,7 +116,7 @@ def test_without_energy_time_is_compared_and_that_is_said(tmp_path):
     assert found.source is None
     assert set(found.figures) == {"duration_s"}
     assert answer(found).startswith("B is 9.")
-    assert "energy: not measured" in answer(found)
+    assert "no energy to compare" in answer(found)
     assert any("no energy was measured" in note for note in found.notes)
 
 
@@ -152,6 +154,13 @@ def test_made_up_data_beside_real_data_is_told(tmp_path):
     found = Told(lambda n: {"output": made}, lambda n: {"output": real}).compare(tmp_path / "ab")
 
     assert any("made up, real" in note for note in found.notes)
+
+
+def test_marks_that_are_no_texts_count_as_not_told(tmp_path):
+    odd, real = ('PACT-WORK {"steps": 9, "data": ["x"]}\n', 'PACT-WORK {"data": "real"}\n')
+    found = Told(lambda n: {"output": odd}, lambda n: {"output": real}).compare(tmp_path / "ab")
+
+    assert any("not told, real" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +204,38 @@ def test_a_pair_without_energy_counts_for_time_alone(tmp_path):
     assert any("time alone" in note for note in found.notes)
 
 
+SILENT = [None] * 10
+ONE, BOTH = "psu.dc_output", "psu.dc_output + psu2.dc_output"
+
+
+def test_a_supply_that_gave_nothing_in_all_runs_of_b_is_no_saving(tmp_path):
+    two = Told(
+        lambda n: {"watts": 150.0 * WIGGLE[n], "second": 150.0},
+        lambda n: {"watts": 150.0 * WIGGLE[n + 2], "second": SILENT, "row_s": 1 + 0.001 * n},
+    )
+    found = two.compare(tmp_path / "ab")
+
+    assert set(found.figures) == {"duration_s"}
+    assert found.source is None
+    assert "no energy to compare" in answer(found)
+    assert any(f"A {BOTH}, B {ONE}" in note for note in found.notes)
+    journal = json.loads((tmp_path / "ab" / FILE).read_text())
+    assert {t["side"]: " + ".join(t["sources"]) for t in journal["trials"]} == {"A": BOTH, "B": ONE}
+
+
+def test_a_supply_that_gave_nothing_once_leaves_out_the_energy_of_that_pair_alone(tmp_path):
+    def of(watts):
+        return lambda n: {"watts": watts * WIGGLE[n], "second": 150.0}
+
+    two = Told(of(150.0), lambda n: {**of(120.0)(n), **({"second": SILENT} if n == 1 else {})})
+    found = two.compare(tmp_path / "ab", runs=5)
+
+    assert found.figures["energy_j"].n == 4
+    assert found.figures["energy_j"].value == pytest.approx(0.9, rel=0.01)
+    without = f"without energy of the same sources (A {BOTH}, B {ONE})"
+    assert f"1 pair counts for time alone, {without}" in found.notes
+
+
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
     Told().compare(tmp_path / "ab")
     before = sorted(path.read_bytes() for path in (tmp_path / "ab").rglob("*") if path.is_file())
@@ -234,6 +275,21 @@ def test_it_stops_as_soon_as_the_interval_is_narrow_enough_and_not_before(tmp_pa
     assert f"{found.pairs} of at most 40" in render(found)
 
 
+def test_every_figure_of_a_comparison_that_may_stop_has_the_wider_interval(tmp_path):
+    work = {"output": 'PACT-WORK {"steps": 10}\n'}
+
+    def made(name, **more):
+        told = Told(lambda n: work, lambda n: {**work, "row_s": 0.88 + 0.001 * n})
+        return told.compare(tmp_path / name, runs=8, **more).figures
+
+    plain, may_stop = made("plain"), made("until", until_pct=0.01)
+
+    assert set(may_stop) == {"energy_j", "duration_s", "mean_w", "j_per_work"}
+    for name, found in may_stop.items():
+        assert found.n == 8
+        assert found.half_pct > plain[name].half_pct, name
+
+
 def test_ctrl_c_leaves_the_runs_and_says_so_in_the_journal(tmp_path):
     def stop(number):
         if number == 2:
@@ -246,6 +302,43 @@ def test_ctrl_c_leaves_the_runs_and_says_so_in_the_journal(tmp_path):
     journal = json.loads((tmp_path / "ab" / FILE).read_text())
     assert journal["status"] == "broken off"
     assert len(journal["trials"]) >= 4
+
+
+def breaking_off(at, *, failing=None):
+    """Return commands of which B's run of a number is broken off, and one fails."""
+
+    def of(number):
+        if number == at:
+            raise KeyboardInterrupt
+        return {"code": 1} if number == failing else {}
+
+    return Told(b=of)
+
+
+def test_broken_off_it_tells_the_command_that_takes_the_whole_pairs_alone(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    told = breaking_off(4, failing=1)
+
+    with pytest.raises(KeyboardInterrupt):
+        told.compare(tmp_path / "my ab", runs=6, seed=2)
+
+    command = shlex.split(told.said[-1].partition(": ")[2])
+    files = {side: [f"my ab/{side}_0{n}/PACT.csv" for n in (1, 3, 4)] for side in "AB"}
+    assert command == ["pactmeter", "compare", "--paired", *files["A"], "--vs", *files["B"]]
+    assert main(command[1:]) == 0
+    assert "psu.dc_output" in capsys.readouterr().out
+
+
+def test_broken_off_before_two_pairs_are_whole_it_tells_no_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = breaking_off(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        told.compare(tmp_path / "ab")
+
+    assert told.said[-1] == "broken off: the runs are kept in ab"
 
 
 def test_the_journal_holds_plan_runs_and_answer(tmp_path):

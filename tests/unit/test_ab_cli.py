@@ -111,5 +111,6 @@ def test_broken_off_it_leaves_no_command_behind(tmp_path, number):
 
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
     assert "Traceback" not in told
+    assert "broken off: the runs are kept in ab" in told
     assert not is_there(int(pid.read_text()))
     assert json.loads((tmp_path / "ab" / "ab.json").read_text())["status"] == "broken off"

@@ -11,7 +11,14 @@ from scipy import stats
 from pactmeter.errors import PactError
 from pactmeter.model.channel import Domain, Origin
 from pactmeter.model.energy import BudgetItem, Energy, Shape
-from pactmeter.study.ab_stats import CONFIDENCE_UNTIL, paired, pairs_for, remaining_pct
+from pactmeter.study.ab_stats import (
+    CONFIDENCE_UNTIL,
+    ONE_SIDED,
+    ONE_SIDED_UNTIL,
+    paired,
+    pairs_for,
+    remaining_pct,
+)
 
 A = [100.0, 104.0, 97.0, 101.0, 103.0]
 B = [93.0, 97.5, 90.0, 95.0, 95.0]
@@ -70,6 +77,15 @@ def test_an_interval_that_may_stop_the_comparison_is_wider():
 @pytest.mark.parametrize(("margin_pct", "same"), [(20.0, True), (7.0, False), (None, None)])
 def test_the_same_within_a_margin_is_shown_by_an_interval_within_it(margin_pct, same):
     assert paired(B, A, "J", margin_pct=margin_pct).same is same
+
+
+def test_where_it_may_stop_the_same_is_shown_by_a_wider_interval():
+    logs = stats.ttest_1samp(np.log(np.array(B) / np.array(A)), 0)
+    ends = [math.exp(logs.confidence_interval(c).low) for c in (ONE_SIDED, ONE_SIDED_UNTIL)]
+    margin_pct = 100 * (1 - sum(ends) / 2)
+
+    assert paired(B, A, "J", margin_pct=margin_pct).same
+    assert not paired(B, A, "J", margin_pct=margin_pct, may_stop=True).same
 
 
 def test_pairs_that_do_not_scatter_show_no_difference():

@@ -82,12 +82,8 @@ def run(args: argparse.Namespace) -> int:
     options += [word for url in args.meter for word in ("--meter", url)]
     record = partial(ab_command.measured, options=options, timeout_s=args.timeout)
     warm = partial(ab_command.plain, timeout_s=args.timeout)
-    try:
-        with child.ended_by_signals():  # the command under way must not outlive us
-            found = ab.compare(plan, record, warm, tell=tell)
-    except KeyboardInterrupt:
-        tell(f"broken off: the runs are kept in {args.output}")
-        raise
+    with child.ended_by_signals():  # the command under way must not outlive us
+        found = ab.compare(plan, record, warm, tell=tell)
     print(
         json.dumps(found.to_dict(), indent=1)
         if args.json

@@ -9,6 +9,7 @@ seed is recorded. Nothing is resumed and nothing overwritten: a comparison has i
 from __future__ import annotations
 
 import random
+import shlex
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from pactmeter.errors import ConfigError, FileError, PactError
 from pactmeter.store.files import short_path
 from pactmeter.store.manifest import write_manifest
 from pactmeter.study import ab_stats
-from pactmeter.study.ab_result import Result, judge
+from pactmeter.study.ab_command import POWER
+from pactmeter.study.ab_result import Result, judge, metered_pairs, whole_pairs
 from pactmeter.study.ab_trial import Trial, read_trial
 
 if TYPE_CHECKING:
@@ -141,6 +143,10 @@ def compare(
         raise
     except BaseException:
         journal.write("broken off")
+        tell(f"broken off: the runs are kept in {short_path(plan.folder)}")
+        again = _again(plan.folder, journal.trials)
+        if again is not None:
+            tell(f"the whole pairs so far: {again}")
         raise
     journal.write("complete", result=result.to_dict())
     return result
@@ -188,6 +194,18 @@ def _compare(
         until_pct=plan.until_pct,
         margin_pct=plan.margin_pct,
     )
+
+
+def _again(folder: Path, trials: list[Trial]) -> str | None:
+    """Return the command that compares the pairs so far; None where there are not two."""
+    pairs = metered_pairs(whole_pairs(trials))
+    if not pairs:
+        return None
+    a, b = (
+        [short_path(folder / trial.folder / POWER) for trial in side]
+        for side in zip(*pairs, strict=True)
+    )
+    return shlex.join(["pactmeter", "compare", "--paired", *a, "--vs", *b])
 
 
 def _told(trial: Trial) -> str:

@@ -111,36 +111,32 @@ def judge(
     Raises:
         PactError: There are fewer than two pairs.
     """
-    whole = _pairs([trial for trial in trials if trial.reason is None])
+    whole = whole_pairs(trials)
     if len(whole) < 2:
         raise PactError(
             f"{len(whole)} pairs are left, a comparison needs two",
             f"see {short_path(folder)}, then start anew with another -o",
         )
-    seen = Counter(t.energy.channel for pair in whole for t in pair if t.energy)
-    channel = seen.most_common(1)[0][0] if seen else None
-    metered = [p for p in whole if all(t.energy and t.energy.channel == channel for t in p)]
-    if len(metered) < 2:
-        metered = []
-    compare: dict[str, Any] = {"margin_pct": margin_pct}
-    stops: dict[str, Any] = {**compare, "may_stop": until_pct is not None}
+    metered = metered_pairs(whole)
+    # figures scatter together: the chance that ends it is in all of them
+    how: dict[str, Any] = {"margin_pct": margin_pct, "may_stop": until_pct is not None}
     figures = {}
     if metered:
         energies = [(b.energy, a.energy) for a, b in metered if a.energy and b.energy]
         left = remaining_pct(energies)
         energy_j = _values([(b.energy_j, a.energy_j) for b, a in energies])
-        figures[ENERGY] = paired(*energy_j, "J", left_pct=left, **stops)
+        figures[ENERGY] = paired(*energy_j, "J", left_pct=left, **how)
         power_w = _values([(b.mean_w, a.mean_w) for b, a in energies])
-        figures[POWER] = paired(*power_w, "W", left_pct=left, **compare)
+        figures[POWER] = paired(*power_w, "W", left_pct=left, **how)
         per = _amount(metered)
         if per is not None:
             each = [(_per_work(b, per), _per_work(a, per)) for a, b in metered]
             unit = f"J/{per.removesuffix('s')}"
-            figures[PER_WORK] = paired(*_values(each), unit, left_pct=left, **compare)
+            figures[PER_WORK] = paired(*_values(each), unit, left_pct=left, **how)
     else:
         per = None
     times_s = _values([(b.duration_s, a.duration_s) for a, b in whole])
-    figures[TIME] = paired(*times_s, "s", **(compare if metered else stops))
+    figures[TIME] = paired(*times_s, "s", **how)
     main = figures.get(ENERGY, figures[TIME])
     resolve_pct = until_pct or margin_pct or RESOLVED_PCT
     return Result(
@@ -160,14 +156,25 @@ def judge(
     )
 
 
-def _pairs(trials: Sequence[Trial]) -> list[tuple[Trial, Trial]]:
-    """Return the pairs of which both runs are there, A's run first."""
+def whole_pairs(trials: Sequence[Trial]) -> list[tuple[Trial, Trial]]:
+    """Return the pairs of which both runs are there and count, A's run first."""
     found = []
-    for _, both in itertools.groupby(trials, key=lambda trial: trial.pair):
+    counted = [trial for trial in trials if trial.reason is None]
+    for _, both in itertools.groupby(counted, key=lambda trial: trial.pair):
         sides = {trial.side: trial for trial in both}
         if len(sides) == 2:
             found.append((sides["A"], sides["B"]))
     return found
+
+
+def metered_pairs(whole: Sequence[tuple[Trial, Trial]]) -> list[tuple[Trial, Trial]]:
+    """Return the pairs of which all energies are of the same sources; two at least, else none.
+
+    A sum of which one part gave nothing would be less by as much, whatever the commands use.
+    """
+    seen = Counter(a.sources for a, b in whole if a.sources and a.sources == b.sources)
+    sources, times = seen.most_common(1)[0] if seen else ((), 0)
+    return [pair for pair in whole if all(t.sources == sources for t in pair)] if times > 1 else []
 
 
 def _values(pairs: Sequence[tuple[float | None, float | None]]) -> tuple[list[float], list[float]]:
@@ -205,20 +212,41 @@ def _notes(
     notes = [
         f"pair {t.pair} is left out: {t.side} {t.reason} ({t.folder})" for t in trials if t.reason
     ]
-    if not metered:
-        notes.append("no energy was measured (`pactmeter doctor` says why): time is compared")
-    elif len(metered) < len(whole):
-        less = len(whole) - len(metered)
-        notes.append(f"{less} pairs have no energy of the same source, and count for time alone")
-    marks = [
-        {side.told.get(mark) for pair in whole for side in pair} for mark in ("data", "weights")
-    ]
-    for mark, values in zip(("data", "weights"), marks, strict=True):
+    notes += _unmetered(whole, metered)
+    for mark in ("data", "weights"):
+        values = {_mark(trial, mark) for pair in whole for trial in pair}
         if len(values) > 1:
-            told = ", ".join(sorted(str(value or "not told") for value in values))
+            told = ", ".join(sorted(values))
             notes.append(f"the {mark} of the runs are not alike ({told}): no like is compared")
     if main.p_value is None:
         notes.append("the pairs do not scatter at all: the sensor's steps are too coarse to tell")
     if main.note:
         notes.append(main.note)
     return notes
+
+
+def _unmetered(
+    whole: Sequence[tuple[Trial, Trial]], metered: Sequence[tuple[Trial, Trial]]
+) -> list[str]:
+    """Say why pairs have no energy to compare, by the sources of both runs."""
+    counted = {a.pair for a, _ in metered}
+    left = [(a, b) for a, b in whole if a.pair not in counted]
+    if not left:
+        return []
+    if not any(trial.sources for pair in whole for trial in pair):
+        return ["no energy was measured (`pactmeter doctor` says why): time is compared"]
+    each = dict.fromkeys(f"A {_named(a)}, B {_named(b)}" for a, b in left)
+    sources = "; ".join(each)
+    if not metered:
+        return [f"no two pairs have energy of the same sources ({sources}): time is compared"]
+    pairs = "1 pair counts" if len(left) == 1 else f"{len(left)} pairs count"
+    return [f"{pairs} for time alone, without energy of the same sources ({sources})"]
+
+
+def _named(trial: Trial) -> str:
+    return " + ".join(trial.sources) or "none"
+
+
+def _mark(trial: Trial, name: str) -> str:
+    value = trial.told.get(name)
+    return value if isinstance(value, str) and value else "not told"

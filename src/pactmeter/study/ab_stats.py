@@ -11,7 +11,9 @@ that stopping favours no outcome (Anscombe, Sequential estimation, J. R. Stat. S
 and Robbins, Ann. Math. Stat. 36, 1965). What remains is that one stops when the scatter happens to
 look small, and the interval is then too narrow (Starr, Ann. Math. Stat. 37, 1966). So it is taken
 at `CONFIDENCE_UNTIL` instead of 95 %, with which at least 95 % hold the truth whatever the scatter
-and the wanted width are: tests/exact/test_ab_rule.py computes it.
+and the wanted width are, and the two one-sided tests of a margin at `ONE_SIDED_UNTIL` instead of
+90 %, with which each errs in 5 % at most: tests/exact/test_ab_rule.py computes both. That goes for
+every figure, not only for the one that decides: energy per unit of the same work has its scatter.
 """
 
 from __future__ import annotations
@@ -36,10 +38,11 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 CONFIDENCE_UNTIL = 0.97
 """Nominal confidence of an interval at which a comparison may stop early; see above."""
+ONE_SIDED, ONE_SIDED_UNTIL = 0.90, 0.95
+"""Confidence of the interval that goes with two one-sided tests at 5 % (Schuirmann 1987), and the
+nominal one where a comparison may stop early."""
 FIRST_LOOK = 6
 """Pairs before a comparison may stop early."""
-_ONE_SIDED = 0.90
-"""Confidence of the interval that goes with two one-sided tests at 5 % (Schuirmann 1987)."""
 MOST_PAIRS = 1000
 """Nobody is told of more pairs than these."""
 
@@ -117,7 +120,7 @@ def paired(
         unit: Their unit.
         left_pct: What the sensor's own errors leave in the ratio (k=2), in percent; None: unknown.
         margin_pct: Largest difference that counts as none, in percent.
-        may_stop: Whether the comparison may stop as soon as this is narrow enough.
+        may_stop: Whether the comparison may stop as soon as a figure of it is narrow enough.
 
     Raises:
         PactError: There are fewer than two pairs, or a value is not above zero.
@@ -130,7 +133,8 @@ def paired(
     low, high = antilogs(found.value - half, found.value + half)
     same = None
     if margin_pct is not None:
-        within = math.hypot(_half(found.error, found.degrees, _ONE_SIDED), left)
+        one_sided = ONE_SIDED_UNTIL if may_stop else ONE_SIDED
+        within = math.hypot(_half(found.error, found.degrees, one_sided), left)
         ends = antilogs(found.value - within, found.value + within)
         same = ends[0] > 1 - margin_pct / 100 and ends[1] < 1 + margin_pct / 100
     n = sets[0].size

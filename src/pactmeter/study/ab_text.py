@@ -90,10 +90,10 @@ def _speed(found: Paired) -> str:
 
 def _time_alone(found: Paired) -> str:
     if found.p_value is None:
-        return f"time: {_untested(found)}; energy: not measured"
+        return f"time: {_untested(found)}; no energy to compare"
     if not found.differ:
-        return f"no difference in time is shown ({_interval(found)}); energy: not measured"
-    return f"B is {_speed(found)} ({_interval(found)}); energy: not measured"
+        return f"no difference in time is shown ({_interval(found)}); no energy to compare"
+    return f"B is {_speed(found)} ({_interval(found)}); no energy to compare"
 
 
 def _interval(found: Paired) -> str:

@@ -38,6 +38,7 @@ class Trial:
         reason: Why it does not count; None where it does.
         duration_s: How long the command took, in seconds; None where that is unknown.
         energy: The energy of the run's headline; None where there is none.
+        sources: The channels that it is the sum of: two supplies are another source than one.
         told: What the command says of its work.
     """
 
@@ -48,6 +49,7 @@ class Trial:
     reason: str | None = None
     duration_s: float | None = None
     energy: Energy | None = None
+    sources: tuple[str, ...] = ()
     told: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -73,6 +75,7 @@ class Trial:
             "reason": self.reason,
             "duration_s": self.duration_s,
             "channel": energy.channel if energy else None,
+            "sources": list(self.sources),
             "energy_j": energy.energy_j if energy else None,
             "u_j": energy.u_j if energy else None,
             "mean_w": energy.mean_w if energy else None,
@@ -99,7 +102,8 @@ def read_trial(side: str, pair: int, folder: Path, ended: Ended) -> Trial:
     try:
         run = load(folder / POWER)
         told = work.find(_tail(folder / OUTPUT)) or {}
-        trial = replace(trial, duration_s=run.duration_s, told=told, energy=_energy(run))
+        energy, sources = _energy(run)
+        trial = replace(trial, duration_s=run.duration_s, told=told, energy=energy, sources=sources)
     except PactError as error:
         return replace(trial, reason=error.message)
     return replace(trial, reason=_fault(run, trial))
@@ -115,8 +119,8 @@ def _fault(run: RecordedRun, trial: Trial) -> str | None:
     return None if run.duration_s > 0 else "took no time that could be measured"
 
 
-def _energy(run: RecordedRun) -> Energy | None:
-    """Return the headline; None where too little of it is known.
+def _energy(run: RecordedRun) -> tuple[Energy | None, tuple[str, ...]]:
+    """Return the headline and the channels it is the sum of; none where too little is known.
 
     A gauge's step errs the same way all along a steady load. Where polls differ by a step and more,
     it does not: what is left of it is chance (Widrow and Kollar, Quantization Noise, 2008), and the
@@ -131,11 +135,12 @@ def _energy(run: RecordedRun) -> Energy | None:
         raise PactError(f"{wrong} rows are out of order, twice there or take energy back")
     found = headline(each)
     if found is None or found.energy_j <= 0 or found.coverage < LEAST_COVERAGE:
-        return None
-    if all(_is_dithered(run, part.channel) for part in headline_parts(each)):
+        return None, ()
+    sources = tuple(part.channel for part in headline_parts(each))
+    if all(_is_dithered(run, source) for source in sources):
         items = (item for item in found.budget if not item.name.endswith("resolution"))
         found = found.with_budget(tuple(items))
-    return found
+    return found, sources
 
 
 def _is_dithered(run: RecordedRun, name: str) -> bool:
