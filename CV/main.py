@@ -95,6 +95,7 @@ def main(args):
         step(*batch)
     work = script.Work(steps=args.steps, seconds_s=args.seconds)
     epochs = args.epochs or EPOCHS[args.model]
+    marks = {"data": "made up" if args.made_up else "real"}
 
     @PACT(
         measure_period=args.measure_period,
@@ -102,6 +103,7 @@ def main(args):
         events_groups=args.events,
         tracker_file_name=Path(args.res) / "PACT.csv" if args.res else args.tracker_file,
         PSU=args.psu,
+        marks=marks,
     )
     def train():
         work.begin()
@@ -122,7 +124,7 @@ def main(args):
     work.report(
         model=args.model,
         profile=args.profile or "none",
-        data="made up" if args.made_up else "real",
+        **marks,
         device=str(device),
         parameters=sum(p.numel() for p in model.parameters()),
         final_sha256=script.fingerprint(model.state_dict()),

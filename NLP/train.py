@@ -94,14 +94,14 @@ def main(args):
         fetch(sst2.ARCHIVE, Path(args.data))
         return
     rows = sentences(args, sst2)
-    told = {"data": "made up" if args.made_up else "real", "weights": "random"}
+    marks = marks_of(args)
+    told = {}
     if args.weights == "random":
         texts = [text for _, text, _ in rows]
         tokenizer, model = models.untrained(args.model, texts, is_tiny=args.profile == "tiny")
     else:
         name = args.model if args.weights == "pretrained" else args.weights
         tokenizer, model, told["revision"] = models.pretrained(name)
-        told["weights"] = "pretrained"
     model.to(device).train()
 
     labels = sorted({label for _, _, label in rows})
@@ -143,6 +143,7 @@ def main(args):
         events_groups=args.events,
         tracker_file_name=args.tracker_file,
         PSU=args.psu,
+        marks=marks,
     )
     def train():
         work.begin()
@@ -161,6 +162,7 @@ def main(args):
     work.report(
         model=args.model,
         profile=args.profile or "none",
+        **marks,
         **told,
         fold=args.fold,
         device=str(device),
@@ -181,6 +183,13 @@ def sentences(args, sst2):
     else:
         rows = sst2.read_trees(fetch(sst2.ARCHIVE, Path(args.data)))
     return sst2.fold(rows, args.fold)[0]
+
+
+def marks_of(args):
+    """Return what a reader must know; what is the user's own may hold anything."""
+    data = "own" if args.train else "real"
+    weights = args.weights if args.weights in {"pretrained", "random"} else "own"
+    return {"data": "made up" if args.made_up else data, "weights": weights}
 
 
 def _stack(torch, items):

@@ -53,6 +53,8 @@ def PACT(function: Any = None, /, **arguments: Any) -> Any:  # noqa: N802  the d
             - ``estimate_cpu`` (False): record an estimate of the CPU even where it is measured.
             - ``counter_backend`` (``"auto"``): ``"ring"`` (the kernel samples events), ``"poll"``
               (the sampler reads them) or ``"proc"`` (from /proc); by itself the first that opens.
+            - ``marks`` (None): what a reader must know of what is measured, as
+              ``{"data": "made up"}``; it stands in the manifest and in every report.
 
     Returns:
         The function, measured; with brackets, a decorator.

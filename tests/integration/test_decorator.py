@@ -321,3 +321,33 @@ def test_cuda_is_synchronised_at_both_edges_where_torch_has_it_up(program):
     """
     )
     assert result(done) == [0, 2, 0]
+
+
+def test_marks_are_in_the_manifest_and_other_marks_are_another_run(program):
+    done = program(
+        HEAD
+        + """
+    @PACT(marks={"weights": "random", "data": "made up"})
+    def made_up(): return real()
+    @PACT(marks={"data": "real"})
+    def real(): pass
+    made_up(); made_up()
+    with Session(tracker_file_name="session.csv", marks={"data": "own"}): pass
+    with pactmeter.Tracker(tracker_file_name="tracker.csv"): pass
+    names = ("PACT.csv", "PACT-2.csv", "session.csv", "tracker.csv")
+    marks = [pactmeter.read(name).manifest["config"]["marks"] for name in names]
+    print(json.dumps([marks, pactmeter.read("PACT.csv").summary["marks"], counts()[1]]))
+    """
+    )
+    marks, told, calls = result(done)
+    made_up = {"data": "made up", "weights": "random"}
+    assert marks == [made_up, {"data": "real"}, {"data": "own"}, {}]
+    assert told == made_up
+    assert calls == 2
+
+
+def test_a_mark_that_cannot_be_is_told_before_any_call(program):
+    done = program("from pactmeter import PACT\n@PACT(marks={'data': 3})\ndef f(): pass\n")
+    assert done.code == 1
+    assert "ConfigError: 'marks' says 3 of 'data', not a text of one line" in done.err
+    assert list(done.folder.glob("PACT*")) == []

@@ -19,6 +19,8 @@ from support.rights import refuse
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("PACTMETER_WORKLOADS", ROOT / ".venv/frameworks/bin/python"))
 SCRIPTS = {"cv": "CV/main.py", "nlp": "NLP/train.py", "rl": "RL/train.py"}
+MARKS = {"cv": {"data": "made up"}, "nlp": {"data": "made up", "weights": "random"}, "rl": {}}
+"""Of a tiny training, in its manifest."""
 CPU = {**os.environ, "PYTHONPATH": str(SRC), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": "/dev/null/none"}
 """What is downloaded nonetheless, is an error."""
@@ -153,6 +155,7 @@ def test_a_tiny_training_learns_the_same_measured_or_not(start, family, words, s
     assert told["final_sha256"] == work.find(alone.out)["final_sha256"]
     run = done.settled("some.csv")
     assert run.status == "complete"
+    assert run.marks == MARKS[family]
     assert told["train_s"] < run.duration_s < told["train_s"] + 2
     assert all(path.exists() for path in run.files.all)
 

@@ -483,6 +483,26 @@ def test_the_study_runs_the_originals_trainings():
                 assert each["name"].endswith(f"_{args.steps}")
 
 
+@pytest.mark.parametrize(
+    ("words", "marks"),
+    [
+        ("--profile paper", ("real", "pretrained")),
+        ("--profile tiny", ("made up", "random")),
+        ("--made-up 9", ("made up", "pretrained")),
+        ("--weights random", ("real", "random")),
+        ("-train fold-1/train.tsv", ("own", "pretrained")),
+        ("-train fold-1/train.tsv --weights folder", ("own", "own")),
+    ],
+)
+def test_a_fine_tuning_is_marked_with_what_is_known_of_it(monkeypatch, words, marks):
+    train, found = load_script("NLP/train.py"), []
+    monkeypatch.setattr(sys, "argv", ["train.py", *words.split()])
+
+    script.run(lambda args: found.append(train.marks_of(args)), train.options(), train.PROFILES)
+
+    assert found == [dict(zip(("data", "weights"), marks, strict=True))]
+
+
 def test_each_remote_file_is_known_to_the_byte():
     assert sst2.ARCHIVE.size == 789_539
     assert all(url.startswith("https://") for url in sst2.ARCHIVE.urls)

@@ -82,6 +82,31 @@ def test_the_sensors_own_error_cancels_on_one_machine_and_not_between_two(runs):
     assert "here and there" in two.first_line
 
 
+def marked(**marks):
+    return {"config": {"measure_period_s": 1.0, "marks": marks}}
+
+
+def test_runs_that_are_not_alike_in_a_mark_are_told(runs):
+    real = runs("a", 400.0, more=marked(data="real"))
+    made_up = runs("b", 360.0, more=marked(data="made up", weights="random"))
+
+    found = compared(real, made_up)
+
+    assert found.notes[:2] == (
+        "the runs are not alike in data (made up, real): no like is compared",
+        "the runs are not alike in weights (not told, random): no like is compared",
+    )
+    assert found.notes[0] in render(found)
+
+
+def test_what_all_runs_are_marked_with_is_told_as_that(runs):
+    sets = [runs(name, 400.0, more=marked(data="made up")) for name in "ab"]
+
+    assert compared(*sets).notes[0] == "all runs are marked data: made up"
+    unmarked = compared(*(runs(name, 400.0) for name in "cd"))
+    assert not any("mark" in note or "alike" in note for note in unmarked.notes)
+
+
 @pytest.mark.parametrize(
     ("source", "options", "said"),
     [

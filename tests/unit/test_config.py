@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -50,6 +51,20 @@ def test_a_period_that_is_not_positive_is_refused_in_the_words_of_the_original(n
         ({"on_error": "ignore"}, "raise, warn"),
         ({"scope": "cgroup"}, "tree, system"),
         ({"sync": 1}, "True or False"),
+        ({"marks": "made up"}, "no mapping"),
+        ({"marks": [("data", "made up")]}, "no mapping"),
+        ({"marks": {f"m{k}": "x" for k in range(9)}}, "8 at most"),
+        ({"marks": {"": "made up"}}, "'', not a name"),
+        ({"marks": {"data set": "made up"}}, "'data set', not a name"),
+        ({"marks": {3: "made up"}}, "3, not a name"),
+        ({"marks": {"d" * 41: "made up"}}, "40 letters at most"),
+        ({"marks": {"data": ""}}, "'' of 'data', not a text"),
+        ({"marks": {"data": " "}}, "' ' of 'data', not a text"),
+        ({"marks": {"data": None}}, "None of 'data', not a text"),
+        ({"marks": {"data": "made\nup"}}, "not a text of one line"),
+        ({"marks": {"data": "\x1b[2J"}}, "not a text of one line"),
+        ({"marks": {"data": "\udcff"}}, "not a text of one line"),
+        ({"marks": {"data": "x" * 41}}, "41 letters of 'data'"),
     ],
 )
 def test_a_wrong_argument_is_told_with_its_name_or_what_is_allowed(arguments, told):
@@ -66,8 +81,11 @@ def test_psu_may_be_none_auto_a_name_or_a_list():
 
 
 def test_settings_survive_the_way_to_the_sampler():
-    config = from_arguments(events_groups=[["FAULTS", "CYCLES"]], PSU=None, rails=True)
-    assert RunConfig.from_dict(config.to_dict()) == config
+    groups, marks = [["FAULTS", "CYCLES"]], {"weights": "random", "data": "made up"}
+    config = from_arguments(events_groups=groups, PSU=None, rails=True, marks=marks)
+    sent = json.loads(json.dumps(config.to_dict()))
+    assert sent["marks"] == marks
+    assert RunConfig.from_dict(sent) == config
     assert config.events_asked
     assert not from_arguments().events_asked
 
@@ -75,3 +93,19 @@ def test_settings_survive_the_way_to_the_sampler():
 def test_a_relative_file_is_resolved_against_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert from_arguments(tracker_file_name="./a.csv").resolved().file == str(tmp_path / "a.csv")
+
+
+def test_marks_are_alike_in_any_order_and_other_marks_are_other_settings():
+    marks = {"weights": "random", "data": " made up "}
+    config = from_arguments(marks=marks)
+    assert config.marks == (("data", "made up"), ("weights", "random"))
+
+    marks["data"] = "real"  # what the program does with its own later changes no run
+    assert config == from_arguments(marks={"data": "made up", "weights": "random"})
+    assert len({config, from_arguments(marks=marks), from_arguments()}) == 3
+    assert from_arguments(marks={}) == from_arguments(marks=None) == from_arguments()
+
+
+def test_as_much_as_a_mark_may_hold_is_taken():
+    marks = {f"{'m' * 39}{k}": "ä" * 40 for k in range(8)}
+    assert dict(from_arguments(marks=marks).marks) == marks

@@ -87,6 +87,17 @@ def test_where_some_of_it_is_emulated_it_is_said_which(tmp_path):
     assert "Not hardware: emulated: gpu0." in content
 
 
+def test_the_marks_of_a_run_stand_at_its_headline(tmp_path):
+    marks = {"data": "made up", "weights": "random"}
+    run = written(tmp_path, {DC: 100.0}, more={"config": {"measure_period_s": 1.0, "marks": marks}})
+
+    content = page_of(run)
+
+    said = "Marked by the program: <bdi>data: made up</bdi>, <bdi>weights: random</bdi>"
+    assert content.index('class="figure"') < content.index(said) < content.index("<dl>")
+    assert "Marked by the program" not in page_of(written(tmp_path, {DC: 100.0}))
+
+
 def test_how_much_is_covered_stands_at_the_top(tmp_path):
     content = page_of(written(tmp_path, {DC: [100.0] * 40 + [None] * 20}))
 
@@ -201,6 +212,7 @@ def test_a_run_that_goes_on_says_so(tmp_path):
 def test_no_name_gets_out_of_its_place(tmp_path, name):
     regions = [[0.0, 30.0, name.replace("\udcff", "?"), "", 1]]
     more = {
+        "config": {"measure_period_s": 1.0, "marks": {name: name}},
         "host": {"name": name, "kernel": name},
         "reason": name,
         "status": "incomplete",

@@ -1,6 +1,7 @@
 """The summary of a run on a terminal and in a pipe: short, whole, and as wide as the screen."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -309,3 +310,29 @@ def test_a_page_is_written_though_nobody_reads_what_is_printed(tmp_path):
         process.stdout.close()
 
     assert page.read_text().startswith("<!doctype html>")
+
+
+def test_the_marks_of_a_run_stand_below_its_energy(tmp_path):
+    marks = {"data": "made up", "weights": "random"}
+    run = written(tmp_path, {DC: 100.0}, more={"config": {"measure_period_s": 1.0, "marks": marks}})
+
+    lines = render(run, summarize(run)).splitlines()
+
+    assert lines[1].startswith("energy    ")
+    assert lines[2] == "marks     data: made up, weights: random"
+    assert summarize(run)["marks"] == marks
+
+
+@pytest.mark.parametrize(
+    "config", [None, {"measure_period_s": 1.0}, {"marks": None}, {"marks": {}}]
+)
+def test_a_run_without_marks_tells_of_none(tmp_path, config):
+    path = write(tmp_path, {DC: 100.0})
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    del manifest["config"]
+    more = {} if config is None else {"config": config}
+    path.with_suffix(".json").write_text(json.dumps(manifest | more))
+    run = load(path)
+
+    assert summarize(run)["marks"] == {}
+    assert "\nmarks " not in render(run, summarize(run))

@@ -40,7 +40,7 @@ _EVENT = {"column": str, "scope": str, "status": str, "reason": str, "group": st
 _FORM: dict[str, Any] = {
     "status": str,
     "calls": float,
-    "config": {"measure_period_s": float},
+    "config": {"measure_period_s": float, "marks": {}},
     "host": {"name": str},
     "clock": {"start": _CLOCKS, "end": _CLOCKS},
     "channels": [_CHANNEL],
@@ -86,6 +86,9 @@ def _flaws(manifest: dict[str, Any], columns: Sequence[str]) -> Iterator[str]:
     shares = manifest.get("running_shares") or {}
     for name in _misfits(shares, dict.fromkeys(shares, float), "running_shares"):
         yield f"{name} is not of its kind"
+    marks = manifest.get("config", {}).get("marks") or {}
+    if not all(isinstance(told, str) for told in marks.values()):
+        yield "config.marks is not of its kind"
     if (where := not_finite(manifest)) is not None:
         yield f"{where} is no number"
     yield from _clock_flaws(manifest)

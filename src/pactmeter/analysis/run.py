@@ -66,6 +66,12 @@ class RecordedRun:
         start = (self.manifest.get("clock") or {}).get("start")
         return None if start is None else float(start["utc_s"])
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """What the program told of what it measures, by name; of older runs nothing."""
+        told: dict[str, str] = (self.manifest.get("config") or {}).get("marks") or {}
+        return told
+
     def about(self, channel: str) -> dict[str, Any]:
         """Return what the manifest says of a channel."""
         found: dict[str, Any] = next(

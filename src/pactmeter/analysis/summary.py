@@ -61,6 +61,7 @@ def summarize(
         "reason": run.reason,
         "duration_s": round(run.duration_s, 6),
         "calls": run.manifest.get("calls", 0),
+        "marks": run.marks,
         "headline": None if first is None else source(first),
         "sources": [source(energy) for energy in found],
         "counters": _counters(run),

@@ -227,7 +227,7 @@ def _sensor_pct(base: Sequence[Energy], new: Sequence[Energy], *, same: bool) ->
 
 
 def _notes(runs: Sequence[RecordedRun], hosts: Sequence[str], labels: Sequence[str]) -> list[str]:
-    notes = []
+    notes = _mark_notes(runs)
     if len(hosts) > 1:
         notes.append("the runs are of several machines: their sensors' own errors do not cancel")
     elif len(labels) > 1:
@@ -244,4 +244,17 @@ def _notes(runs: Sequence[RecordedRun], hosts: Sequence[str], labels: Sequence[s
     open_runs = [run.files.power.name for run in runs if run.status != "complete"]
     if open_runs:
         notes.append(f"not complete: {', '.join(open_runs)}")
+    return notes
+
+
+def _mark_notes(runs: Sequence[RecordedRun]) -> list[str]:
+    """Return what the programs have told of what was measured, and where they were not alike."""
+    notes = []
+    for name in sorted({name for run in runs for name in run.marks}):
+        values = sorted({run.marks.get(name, "not told") for run in runs})
+        if len(values) > 1:
+            told = ", ".join(values)
+            notes.append(f"the runs are not alike in {name} ({told}): no like is compared")
+        else:
+            notes.append(f"all runs are marked {name}: {values[0]}")
     return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,6 +22,8 @@ _BACKENDS: tuple[Literal["auto"], Literal["ring"], Literal["poll"], Literal["pro
     "poll",
     "proc",
 )
+_MOST_MARKS, _LONGEST_MARK = 8, 40
+"""Of all marks, and letters of a name or a text: they are to be read in one line of a report."""
 MIN_PERF_PERIOD_S = 0.0005
 """Below this a polled counter misses most of its ticks, and measuring disturbs the workload."""
 
@@ -43,6 +46,7 @@ class RunConfig:
         rails: Whether the PSU's rails are recorded as channels of their own.
         estimate_cpu: Whether `cpu.estimate` is recorded even where the CPU is measured.
         counter_backend: How events are counted: ``auto``, ``ring``, ``poll`` or ``proc``.
+        marks: What a reader must know of what was measured: names and texts, by name.
     """
 
     measure_period_s: float = 1.0
@@ -58,6 +62,7 @@ class RunConfig:
     rails: bool = False
     estimate_cpu: bool = False
     counter_backend: Literal["auto", "ring", "poll", "proc"] = "auto"
+    marks: tuple[tuple[str, str], ...] = ()
 
     @property
     def events_asked(self) -> bool:
@@ -77,14 +82,15 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data."""
-        return asdict(self)
+        return {**asdict(self), "marks": dict(self.marks)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RunConfig:
         """Return the settings that `to_dict` described."""
         groups = tuple(tuple(group) for group in data["events_groups"])
         names = {key: tuple(data[key]) for key in ("psu", "meters")}
-        return cls(**{**data, "events_groups": groups, **names})
+        marks = tuple(data["marks"].items())
+        return cls(**{**data, "events_groups": groups, "marks": marks, **names})
 
 
 def from_arguments(
@@ -102,6 +108,7 @@ def from_arguments(
     rails: bool = False,
     estimate_cpu: bool = False,
     counter_backend: str = "auto",
+    marks: Any = None,
 ) -> RunConfig:
     """Check the documented arguments and return them as a `RunConfig`.
 
@@ -135,6 +142,7 @@ def from_arguments(
         rails=_flag("rails", rails),
         estimate_cpu=_flag("estimate_cpu", estimate_cpu),
         counter_backend=_choice("counter_backend", counter_backend, _BACKENDS),
+        marks=_marks(marks),
     )
 
 
@@ -226,6 +234,30 @@ def _meters(value: object) -> tuple[str, ...]:
 
         parse_all(wanted)  # a wrong one is told here, before anything starts
     return wanted
+
+
+def _marks(value: object) -> tuple[tuple[str, str], ...]:
+    if value is None:
+        return ()
+    fix = "pass names with short texts, as {'data': 'made up', 'weights': 'random'}"
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"'marks' is {value!r}, no mapping", fix)
+    if len(value) > _MOST_MARKS:
+        raise ConfigError(f"'marks' holds {len(value)} marks", f"pass {_MOST_MARKS} at most")
+    for name, text in value.items():
+        if not isinstance(name, str) or not name.isidentifier() or len(name) > _LONGEST_MARK:
+            raise ConfigError(
+                f"'marks' holds {name!r}, not a name",
+                f"name a mark as a variable, in {_LONGEST_MARK} letters at most, as 'data'",
+            )
+        if not isinstance(text, str) or not text.strip() or not text.isprintable():
+            raise ConfigError(f"'marks' says {text!r} of {name!r}, not a text of one line", fix)
+        if len(text.strip()) > _LONGEST_MARK:
+            raise ConfigError(
+                f"'marks' says {len(text.strip())} letters of {name!r}",
+                f"say it in {_LONGEST_MARK} at most",
+            )
+    return tuple(sorted((name, text.strip()) for name, text in value.items()))
 
 
 def _choice(name: str, value: object, known: tuple[_Word, ...]) -> _Word:

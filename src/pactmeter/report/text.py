@@ -90,6 +90,9 @@ def _lines(
         lines.append(f"          {energy_text(figure)}  {figure['label']}, {figure['origin']}")
     if footprint is not None:
         lines += _footprint(footprint)
+    if summary["marks"]:
+        told = ", ".join(f"{name}: {text}" for name, text in summary["marks"].items())
+        lines.append(f"marks     {told}")
     lines += _sources(summary["sources"], room.sources, width)
     if summary["headline"] is not None and (what := excluded(summary["headline"])):
         lines.append(f"excluded  {what}")

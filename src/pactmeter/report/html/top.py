@@ -57,6 +57,9 @@ def top(run: RecordedRun, summary: dict[str, Any]) -> Markup:
         parts.append(paragraph("Energy: not measured", "figure"))
         checks = summary["verdict"]["checks"]
         parts.append(paragraph(checks[0]["text"] if checks else "no source was found"))
+    if summary["marks"]:
+        marks = ", ".join(name(f"{key}: {told}") for key, told in summary["marks"].items())
+        parts.append(paragraph(Markup(f"Marked by the program: {marks}")))
     if "calibrated" in summary:
         told = summary["calibrated"]
         parts.append(paragraph(f"Calibrated: {energy(told)}, {told['label']}"))
