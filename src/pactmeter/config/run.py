@@ -88,9 +88,9 @@ class RunConfig:
     def from_dict(cls, data: dict[str, Any]) -> RunConfig:
         """Return the settings that `to_dict` described."""
         groups = tuple(tuple(group) for group in data["events_groups"])
-        names = {key: tuple(data[key]) for key in ("psu", "meters")}
-        marks = tuple(data["marks"].items())
-        return cls(**{**data, "events_groups": groups, "marks": marks, **names})
+        tuples: dict[str, Any] = {key: tuple(data[key]) for key in ("psu", "meters")}
+        tuples["marks"] = tuple(data["marks"].items())
+        return cls(**{**data, "events_groups": groups, **tuples})
 
 
 def from_arguments(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pactmeter.model.energy import Energy
     from pactmeter.study.child import Ended
 
-_TAIL_BYTES = 1 << 20
 _FEWEST_PAIRS = 10
 
 
@@ -50,7 +49,7 @@ class Trial:
     duration_s: float | None = None
     energy: Energy | None = None
     sources: tuple[str, ...] = ()
-    told: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, float | str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -60,9 +59,7 @@ class Trial:
     def amount(self, name: str) -> float | None:
         """Return how much work of a kind was done; None where the command does not say so."""
         value = self.told.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        return float(value)
+        return None if value is None or isinstance(value, str) else float(value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data; the energy in joules with its U (k=2)."""
@@ -101,7 +98,7 @@ def read_trial(side: str, pair: int, folder: Path, ended: Ended) -> Trial:
         return replace(trial, reason=f"ended with exit code {ended.code}{words}")
     try:
         run = load(folder / POWER)
-        told = work.find(_tail(folder / OUTPUT)) or {}
+        told = work.find(work.tail(folder / OUTPUT)) or {}
         energy, sources = _energy(run)
         trial = replace(trial, duration_s=run.duration_s, told=told, energy=energy, sources=sources)
     except PactError as error:
@@ -111,12 +108,11 @@ def read_trial(side: str, pair: int, folder: Path, ended: Ended) -> Trial:
 
 def _fault(run: RecordedRun, trial: Trial) -> str | None:
     """Return why a run whose command ended well does not count; None where it does."""
-    amounts = [value for name in work.AMOUNTS if (value := trial.amount(name)) is not None]
     if run.status != "complete":
         return f"its run is {run.status}: {run.reason}"
-    if amounts and max(amounts) <= 0:
-        return "did no work, as it says itself"
-    return None if run.duration_s > 0 else "took no time that could be measured"
+    if run.duration_s <= 0:
+        return "took no time that could be measured"
+    return work.nothing_done(trial.told)
 
 
 def _energy(run: RecordedRun) -> tuple[Energy | None, tuple[str, ...]]:
@@ -152,15 +148,6 @@ def _is_dithered(run: RecordedRun, name: str) -> bool:
     return bool(pairs >= _FEWEST_PAIRS and rough["square_w2"] / pairs >= channel.resolution**2)
 
 
-def _tail(path: Path) -> str:
-    """Return the end of an output, from the start of a line on."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL_BYTES))
-        text = file.read().decode(errors="replace")
-    return text if size <= _TAIL_BYTES else text.partition("\n")[2]
-
-
 def _last_line(path: Path) -> str:
-    lines = [line.strip() for line in _tail(path).splitlines() if line.strip()]
+    lines = [line.strip() for line in work.tail(path).splitlines() if line.strip()]
     return lines[-1][:200] if lines else ""

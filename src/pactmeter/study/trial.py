@@ -81,11 +81,12 @@ def judge(folder: Path, exit_code: int, timeout_s: float | None) -> Verdict:
         told = work.find(output) or {}
     except FileError as error:
         damaged = error.message
+    nothing = work.nothing_done(told)
     reason = (
         _ended_badly(exit_code, timeout_s, output)
         or damaged
         or _measured_badly(folder / POWER)
-        or work.nothing_done(told)
+        or (nothing and f"it {nothing}")
     )
     return Verdict(
         reason,

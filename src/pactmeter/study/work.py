@@ -74,13 +74,13 @@ def nothing_done(told: Mapping[str, float | str]) -> str | None:
     """Return what a workload says where it has done no work; None: it has, or does not say.
 
     >>> nothing_done({"steps": 0, "loss_last": 2.3})
-    'it did no work, as it says itself: steps 0'
+    'did no work, as it says itself: steps 0'
     """
     amounts = {name: told[name] for name in AMOUNTS if isinstance(told.get(name), int | float)}
     if not amounts or any(float(amount) > 0 for amount in amounts.values()):
         return None
     listed = ", ".join(f"{name} {amount:g}" for name, amount in amounts.items())
-    return f"it did no work, as it says itself: {listed}"
+    return f"did no work, as it says itself: {listed}"
 
 
 def tail(file: Path) -> str:
