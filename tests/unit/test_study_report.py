@@ -85,6 +85,13 @@ def test_what_is_made_up_or_emulated_is_in_no_row_with_what_is_real(folder):
     assert any("several rows" in note for note in found.notes)
 
 
+def test_marks_in_the_manifest_alone_make_a_world_too(folder):
+    made = folder({"cv": ["a"]}, trials=2).done("a_1", {DC: 100.0})
+    made.done("a_2", {DC: 100.0}, more={"config": {"measure_period_s": 1.0, "marks": MADE_UP}})
+
+    assert [row.world for row in reported(made).rows] == [(), ("made up data",)]
+
+
 def test_a_table_of_the_page_holds_one_world_and_each_row_its_marks(folder):
     made = folder({"cv": ["a", "b"], "stress": ["c"]}, trials=1)
     made.done("a_1", {DC: 100.0, PACKAGE: 40.0}, work={"steps": 1})

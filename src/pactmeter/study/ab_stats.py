@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 CONFIDENCE_UNTIL = 0.97
 """Nominal confidence of an interval at which a comparison may stop early; see above."""
-ONE_SIDED, ONE_SIDED_UNTIL = 0.90, 0.95
+ONE_SIDED, ONE_SIDED_UNTIL = 0.90, 0.935
 """Confidence of the interval that goes with two one-sided tests at 5 % (Schuirmann 1987), and the
 nominal one where a comparison may stop early."""
 FIRST_LOOK = 6

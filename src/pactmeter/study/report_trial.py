@@ -69,14 +69,15 @@ def counted(one: Finished) -> Counted:
     """
     run = one.run()
     energy, why = _energy(run)
-    marks = sorted({channel.synthetic for channel in run.channels if channel.synthetic})
+    synthetic = sorted({channel.synthetic for channel in run.channels if channel.synthetic})
+    marks = {**run.marks, **one.marks}
     return Counted(
         stem=one.trial.stem,
         workload=one.trial.workload,
         family=str(one.record.get("family") or "other"),
         run=run,
-        world=(*(f"{mark} devices" for mark in marks), *_made_up(one.marks)),
-        told=tuple(one.marks[key] for key in _TOLD if key in one.marks),
+        world=(*(f"{kind} devices" for kind in synthetic), *_made_up(marks)),
+        told=tuple(marks[key] for key in _TOLD if key in marks),
         energy=energy,
         sources=tuple(part.channel for part in headline_parts(energies(run))) if energy else (),
         no_energy=why,
