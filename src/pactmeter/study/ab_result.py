@@ -214,7 +214,7 @@ def _notes(
     ]
     notes += _unmetered(whole, metered)
     for mark in ("data", "weights"):
-        values = {_mark(trial, mark) for pair in whole for trial in pair}
+        values = {str(trial.told.get(mark) or "not told") for pair in whole for trial in pair}
         if len(values) > 1:
             told = ", ".join(sorted(values))
             notes.append(f"the {mark} of the runs are not alike ({told}): no like is compared")
@@ -245,8 +245,3 @@ def _unmetered(
 
 def _named(trial: Trial) -> str:
     return " + ".join(trial.sources) or "none"
-
-
-def _mark(trial: Trial, name: str) -> str:
-    value = trial.told.get(name)
-    return value if isinstance(value, str) and value else "not told"
