@@ -31,13 +31,6 @@ SCRIPT = ROOT / "CV" / "main.py"
 BOUND = 0.01
 PAIRS, PROCESSES = 60, 5
 WORDS = ["--model", "mobilenet", "--profile", "tiny", "--made-up", "500", "--psu", "none"]
-SETTINGS = {  # those that the script takes by itself
-    "measure_period": 0.1,
-    "perf_measure_period": 0.01,
-    "events_groups": [["MIGRATIONS"], ["FAULTS"], ["CACHE-MISSES"], ["CYCLES"]],
-    "PSU": None,
-}
-
 STEADY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "10000000000"}
 """With these the C library keeps the memory of tensors instead of giving it back and faulting it in
 again at every step, which made one training differ from the next by 12 %, with or without PACT."""
@@ -54,7 +47,7 @@ def turns(pairs: int) -> None:
     for number in range(pairs):
         pair = {}
         for name in random.sample(["with", "without"], 2):
-            session = Session(tracker_file_name=f"{number}.csv", **SETTINGS)
+            session = Session(tracker_file_name=f"{number}.csv", PSU=None)
             pair[name] = trained(session if name == "with" else None)
         print(json.dumps(pair), flush=True)
 
