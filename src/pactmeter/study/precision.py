@@ -103,15 +103,13 @@ def needed_for_study(study: Study, precision_pct: float) -> Needs:
         FileError: A run cannot be read.
     """
     kinds: dict[tuple[str, tuple[str, ...]], list[RecordedRun]] = {}
-    for one in study.finished:
-        each = counted(one)
-        kinds.setdefault((each.workload, (*each.world, *each.told)), []).append(each.run)
+    for name in study.workloads:
+        for each in map(counted, study.of(name)):
+            kinds.setdefault((name, (*each.world, *each.told)), []).append(each.run)
     several = Counter(name for name, _ in kinds)
     runs = {
-        f"{name} ({', '.join(kind) or 'real'})" if several[name] > 1 else name: kinds[name, kind]
-        for workload in study.workloads
-        for name, kind in kinds
-        if name == workload
+        f"{name} ({', '.join(kind) or 'real'})" if several[name] > 1 else name: found
+        for (name, kind), found in kinds.items()
     }
     return needed(runs, precision_pct, noise_floor_pct(study))
 

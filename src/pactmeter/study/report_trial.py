@@ -68,7 +68,7 @@ def counted(one: Finished) -> Counted:
         PactError: Its files cannot be read.
     """
     run = one.run()
-    energy, why = _energy(run)
+    energy, sources, why = _energy(run)
     synthetic = sorted({channel.synthetic for channel in run.channels if channel.synthetic})
     marks = {**run.marks, **one.marks}
     return Counted(
@@ -79,7 +79,7 @@ def counted(one: Finished) -> Counted:
         world=(*(f"{kind} devices" for kind in synthetic), *_made_up(marks)),
         told=tuple(marks[key] for key in _TOLD if key in marks),
         energy=energy,
-        sources=tuple(part.channel for part in headline_parts(energies(run))) if energy else (),
+        sources=sources,
         no_energy=why,
         above_idle_j=_above_idle_j(one, run, energy),
         duration_s=run.duration_s,
@@ -97,20 +97,21 @@ def _made_up(marks: dict[str, str]) -> list[str]:
     return found
 
 
-def _energy(run: RecordedRun) -> tuple[Energy | None, str | None]:
-    """Return the headline of a run, or why it does not count."""
+def _energy(run: RecordedRun) -> tuple[Energy | None, tuple[str, ...], str | None]:
+    """Return the headline of a run and the channels it is the sum of, or why it does not count."""
     each = energies(run)
     if disorder(run, [energy.channel for energy in each]):
-        return None, "its rows are out of order, so its energy does not count"
+        return None, (), "its rows are out of order, so its energy does not count"
     found = headline(each)
     if found is None:
-        return None, None
+        return None, (), None
     if found.coverage < LEAST_COVERAGE:
-        return None, (
+        why = (
             f"{100 * found.coverage:.0f} % of {found.channel} is covered,"
             f" {100 * LEAST_COVERAGE:.0f} % are wanted"
         )
-    return found, None
+        return None, (), why
+    return found, tuple(part.channel for part in headline_parts(each)), None
 
 
 def _above_idle_j(one: Finished, run: RecordedRun, energy: Energy | None) -> float | None:
