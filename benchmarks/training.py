@@ -6,8 +6,8 @@ The training is `CV/main.py` of the profile tiny on one thread. It is run again 
 process, one of every two, by chance the first or the second, within a `Session`. How fast a process
 is depends by some percent on where its memory happens to lie, and how fast the machine is on what
 else is going on from second to second: a comparison of whole processes would take both for an
-effect. That is why the trainings are short (half a second) and many. That ``@PACT`` itself leaves
-the weights as they are is looked at in processes of their own.
+effect. That is why the trainings are short (half a second) and many. The weights are compared over
+all of them, and with those of the script run by itself, once with ``@PACT`` and once without.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_what_shows_no_spread_is_left_out_with_its_reason(tmp_path):
     assert [text.split(":")[0] for text in found.left_out] == ["one", "mixed", "gaps"]
     assert "no spread" in found.left_out[0]
     assert "psu.dc_output" in found.left_out[1]
-    assert "50 % covered" in found.left_out[2]
+    assert "50.0 % of psu.dc_output is covered" in found.left_out[2]
 
 
 @pytest.mark.parametrize("precision_pct", [0, -1, 100, math.nan])

@@ -124,7 +124,7 @@ def test_failed_trials_and_those_without_a_figure_are_told_and_not_counted(folde
 
     assert found.failed == (("a_2", "exit code 3"),)
     assert [stem for stem, _ in found.left_out] == ["a_3"]
-    assert "50 % of psu.dc_output is covered" in found.left_out[0][1]
+    assert "50.0 % of psu.dc_output is covered" in found.left_out[0][1]
     assert [row.energy.value for row in found.rows if row.energy] == [6000]
     assert "a_2: exit code 3" in render(found)
 
@@ -200,7 +200,7 @@ def test_a_trial_with_gaps_is_in_no_row_and_told_as_what_it_is(folder):
     (row,) = found.rows
     assert row.trials == ("a_1",)
     (left_out,) = found.left_out
-    assert left_out == ("a_2", "50 % of psu.dc_output is covered, 95 % are wanted")
+    assert left_out == ("a_2", "50.0 % of psu.dc_output is covered, 95 % are wanted")
     assert "2 of 2 trials done" in render(found)
     assert "not measured" not in render(found)
     assert "not alike" not in render(found)

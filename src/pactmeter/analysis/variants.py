@@ -6,8 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.checks.about import disorder
-from pactmeter.analysis.energy import energies
+from pactmeter.analysis.comparable import ordered_energies, too_little
 from pactmeter.analysis.headline import headline
 from pactmeter.analysis.stats.compare import compare_many
 from pactmeter.errors import ConfigError, PactError, unknown_name
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _LEAST_RUNS, _WANTED_RUNS = 2, 5
-LEAST_COVERAGE = 0.95
-"""A run of which less is covered has no energy that could be compared: gaps add nothing."""
 FIGURES: dict[str, Callable[[Energy], float]] = {
     "energy_j": lambda energy: energy.energy_j,
     "duration_s": lambda energy: energy.covered_s + energy.gap_s,
@@ -172,13 +169,7 @@ def _energy(run: RecordedRun, channel: str | None) -> Energy:
         ConfigError: There is no such source.
         PactError: It was not measured, or not enough of it.
     """
-    each = energies(run)
-    wrong = disorder(run, [energy.channel for energy in each])
-    if wrong:
-        raise PactError(
-            f"{run.files.power}: {wrong} rows are out of order, twice there or take energy back",
-            "leave the run out, or use its original file",
-        )
+    each = ordered_energies(run)
     if channel is None:
         found = headline(each)
         if found is None:
@@ -189,12 +180,8 @@ def _energy(run: RecordedRun, channel: str | None) -> Energy:
         found = next((energy for energy in each if energy.channel == channel), None)
         if found is None:
             raise unknown_name("channel", channel, [energy.channel for energy in each])
-    if found.covered_s <= 0 or found.coverage < LEAST_COVERAGE:
-        raise PactError(
-            f"{run.files.power}: {100 * found.coverage:.1f} % of {found.channel} is covered, so its"
-            f" energy is not that of the run ({100 * LEAST_COVERAGE:.0f} % are wanted)",
-            "leave the run out, or measure it again",
-        )
+    if gaps := too_little(found):
+        raise PactError(f"{run.files.power}: {gaps}", "leave the run out, or measure it again")
     return found
 
 

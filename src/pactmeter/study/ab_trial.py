@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.checks.about import disorder
-from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline, headline_parts
+from pactmeter.analysis.comparable import comparable
 from pactmeter.analysis.run import load
-from pactmeter.analysis.variants import LEAST_COVERAGE
 from pactmeter.errors import PactError
 from pactmeter.model.channel import Kind
 from pactmeter.study import work
@@ -125,18 +122,14 @@ def _energy(run: RecordedRun) -> tuple[Energy | None, tuple[str, ...]]:
     Raises:
         PactError: The rows of the run are not in order.
     """
-    each = energies(run)
-    wrong = disorder(run, [energy.channel for energy in each])
-    if wrong:
-        raise PactError(f"{wrong} rows are out of order, twice there or take energy back")
-    found = headline(each)
-    if found is None or found.energy_j <= 0 or found.coverage < LEAST_COVERAGE:
+    found = comparable(run)
+    energy = found.energy
+    if energy is None or energy.energy_j <= 0:
         return None, ()
-    sources = tuple(part.channel for part in headline_parts(each))
-    if all(_is_dithered(run, source) for source in sources):
-        items = (item for item in found.budget if not item.name.endswith("resolution"))
-        found = found.with_budget(tuple(items))
-    return found, sources
+    if all(_is_dithered(run, source) for source in found.sources):
+        items = (item for item in energy.budget if not item.name.endswith("resolution"))
+        energy = energy.with_budget(tuple(items))
+    return energy, found.sources
 
 
 def _is_dithered(run: RecordedRun, name: str) -> bool:

@@ -11,8 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pactmeter.analysis.comparable import too_little
 from pactmeter.analysis.energy import energies, total
-from pactmeter.analysis.variants import LEAST_COVERAGE
 from pactmeter.model.channel import Domain, Origin
 from pactmeter.study.report_model import LINEAR, PIECEWISE
 
@@ -111,7 +111,7 @@ def _dc(one: Counted) -> Energy | None:
     if not parts or any(part.covered_s <= 0 for part in parts):
         return None
     found = total(parts, "psu*.dc_output", "DC output of all supplies")
-    return found if found.coverage >= LEAST_COVERAGE else None
+    return None if too_little(found) else found
 
 
 def _u_pct(dc: Energy | None) -> float | None:

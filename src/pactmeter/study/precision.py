@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import special
 
-from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline, headline_parts
+from pactmeter.analysis.comparable import comparable
 from pactmeter.analysis.stats.compare import describe_set
 from pactmeter.analysis.stats.intervals import TAIL
-from pactmeter.analysis.variants import LEAST_COVERAGE
 from pactmeter.errors import ConfigError, PactError
 from pactmeter.study.report_trial import counted
 
@@ -192,17 +190,13 @@ def _values(runs: Sequence[RecordedRun]) -> tuple[str, list[float]]:
         raise PactError(f"{len(runs)} trial shows no spread", "make two or more")
     channel, sources, values = "", set(), []
     for run in runs:
-        each = energies(run)
-        energy = headline(each)
-        if energy is None:
-            raise PactError(f"{run.files.power.name} has no measured energy")
-        if energy.coverage < LEAST_COVERAGE:
-            raise PactError(
-                f"{run.files.power.name} has gaps: {100 * energy.coverage:.0f} % covered"
-            )
-        channel = energy.channel
-        sources.add(" + ".join(part.channel for part in headline_parts(each)))
-        values.append(energy.energy_j)
+        found = comparable(run)
+        if found.energy is None:
+            why = found.gaps or "it has no measured energy"
+            raise PactError(f"{run.files.power.name}: {why}")
+        channel = found.energy.channel
+        sources.add(" + ".join(found.sources))
+        values.append(found.energy.energy_j)
     if len(sources) > 1:
         raise PactError(f"its trials were measured by {' and by '.join(sorted(sources))}")
     return channel, values

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pactmeter.analysis.baseline import rest_of, subtract
-from pactmeter.analysis.checks.about import disorder
+from pactmeter.analysis.comparable import comparable
 from pactmeter.analysis.energy import energies
-from pactmeter.analysis.headline import headline, headline_parts, sum_name
-from pactmeter.analysis.variants import LEAST_COVERAGE
+from pactmeter.analysis.headline import sum_name
 from pactmeter.errors import PactError
 from pactmeter.study.work import AMOUNTS
 
@@ -99,19 +98,11 @@ def _made_up(marks: dict[str, str]) -> list[str]:
 
 def _energy(run: RecordedRun) -> tuple[Energy | None, tuple[str, ...], str | None]:
     """Return the headline of a run and the channels it is the sum of, or why it does not count."""
-    each = energies(run)
-    if disorder(run, [energy.channel for energy in each]):
-        return None, (), "its rows are out of order, so its energy does not count"
-    found = headline(each)
-    if found is None:
-        return None, (), None
-    if found.coverage < LEAST_COVERAGE:
-        why = (
-            f"{100 * found.coverage:.0f} % of {found.channel} is covered,"
-            f" {100 * LEAST_COVERAGE:.0f} % are wanted"
-        )
-        return None, (), why
-    return found, tuple(part.channel for part in headline_parts(each)), None
+    try:
+        found = comparable(run)
+    except PactError as error:
+        return None, (), error.message
+    return found.energy, found.sources, found.gaps
 
 
 def _above_idle_j(one: Finished, run: RecordedRun, energy: Energy | None) -> float | None:

@@ -42,13 +42,14 @@ def model_section(found: dict[str, Any]) -> Markup:
                 len(model["formula"]["pieces"]),
                 f"{errors['rmse_w']:.3g} W",
                 *(f"{b['rmse_w']:.3g} W" for b in judged["baselines"].values()),
-                f"{model['interval']['window_w']:.3g} W",
+                *(_interval(model, by) for by in ("workload", "family")),
                 "yes" if model["beats_baselines"] else "no",
             )
         )
     first = next(iter(told["models"].values()))
     lines = [f"RMSE of {b}" for b in first["validation"]["workload"]["baselines"]]
-    head = ("Fit", "Takes", "Pieces", "RMSE", *lines, "± a window (95 %)", "Better than both")
+    intervals = [f"± a window of a new {by} (95 %)" for by in ("workload", "family")]
+    head = ("Fit", "Takes", "Pieces", "RMSE", *lines, *intervals, "Better than both")
     stress = {run["workload"] for run in first["runs"]}
     count = sum(run["windows"] for run in first["runs"])
     facts = [
@@ -59,7 +60,7 @@ def model_section(found: dict[str, Any]) -> Markup:
     ]
     parts: list[str] = [
         pairs(facts),
-        table("One stress workload left out at a time", head, fits, range(2, 5 + len(lines))),
+        table("One stress workload left out at a time", head, fits, range(2, 6 + len(lines))),
         *(
             paragraph(f"{_PRESETS.get(preset, preset)}: {model['verdict']}.", "soft")
             for preset, model in told["models"].items()
@@ -68,6 +69,19 @@ def model_section(found: dict[str, Any]) -> Markup:
         *(paragraph(f"{reason}.", "soft") for reason in told["refused"]),
     ]
     return section("model", "Power model: fitted on stress, tested on the rest", *parts)
+
+
+def _interval(model: dict[str, Any], by: str) -> str:
+    """Return the half-width of an interval, or that it is wider than what there is to be told."""
+    judged = model["validation"][by]
+    if judged is None:
+        return "-"
+    half_w, range_w = judged["interval"]["window_w"], _range_w(model)
+    return f"{half_w:.3g} W" if half_w <= range_w else f"over {range_w:.3g} W, the whole range"
+
+
+def _range_w(model: dict[str, Any]) -> float:
+    return float(model["validation"]["workload"]["model"]["range_w"])
 
 
 def _tests(found: dict[str, Any]) -> str:
@@ -82,16 +96,17 @@ def _tests(found: dict[str, Any]) -> str:
         return paragraph("There is no other trial that it could be tested on.")
     rows = []
     for (workload, mark), each in by.items():
-        first = next(iter(each.values()))
+        judge, first = next(iter(each.items()))
         measured_j = sum(t["measured_j"] for t in first) / len(first)
         cells: list[object] = [name(workload), first[0]["family"], len(first)]
         cells.append(f"{measured_j:.4g} J")
-        for preset in told:
-            tests = each.get(preset, [])
-            cells.append(_off(tests))
-        inside = [t["inside_pct"] for t in each.get("nonnegative", first)]
-        outside = sorted({n for t in each.get("nonnegative", first) for n in t["outside"]})
-        cells += [f"{sum(inside) / len(inside):.0f} %", ", ".join(outside), marks(mark)]
+        cells += [_off(each.get(preset, [])) for preset in told]
+        model = found["model"]["models"][judge]
+        inside = "-"  # all is inside an interval that is wider than the range
+        if model["interval"]["window_w"] <= _range_w(model):
+            inside = f"{sum(t['inside_pct'] for t in first) / len(first):.0f} %"
+        outside = sorted({n for t in first for n in t["outside"]})
+        cells += [inside, ", ".join(outside), marks(mark)]
         rows.append((mark, cells))
     head = [
         "Workload",
