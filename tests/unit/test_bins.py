@@ -94,6 +94,17 @@ def test_what_no_sample_tells_of_yet_lies_behind_the_last_sample_of_each_cpu():
         assert counts(listed(bins.fill(40 * MS, [40], seen, last=True)[0])) == expected
 
 
+def test_what_no_sample_tells_of_lies_where_threads_ended():
+    grid = Grid(ended_ns=[3 * MS, 25 * MS, 28 * MS, 41 * MS])
+    bins = Bins(0, 10 * MS, [0], [False], grid)
+
+    first, _ = bins.fill(40 * MS, [30], [], last=False)
+    second, _ = bins.fill(50 * MS, [37], [], last=True)
+
+    assert counts(listed(first)) == [10, 0, 20, 0]
+    assert counts(listed(second)) == [7]
+
+
 def test_what_no_sample_tells_of_a_shared_group_lies_as_the_samples_do():
     spans = [(0, 10 * MS, 30), (20 * MS, 30 * MS, 10)]
 

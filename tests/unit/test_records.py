@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from pactmeter.counters.records import Grid, Records, Stream
+from pactmeter.counters.records import Grid, Records, Stream, number
 
 CLOCK = 11
 TID = os.getpid()
@@ -22,10 +22,9 @@ def sample(tid, time_ns, *counts, leader=CLOCK):
     return struct.pack("=IHH", 9, 0, 8 + len(body)) + body
 
 
-def read(tid, time_ns, *counts, leader=CLOCK):
-    ids = struct.pack("=II", 1, tid)
-    body = ids + group(counts, leader) + ids + struct.pack("=Q", time_ns)
-    return struct.pack("=IHH", 8, 0, 8 + len(body)) + body
+def ended(tid, time_ns):
+    body = struct.pack("=4IQ", tid, 1, tid, 1, time_ns) + struct.pack("=IIQ", tid, tid, time_ns)
+    return struct.pack("=IHH", 4, 0, 8 + len(body)) + body
 
 
 def other(kind, *words):
@@ -68,15 +67,14 @@ def test_threads_are_told_apart_and_keep_their_counts_from_one_drain_to_the_next
     assert spans(records, sample(7, 1100, 400, 2, 51)) == [(1000, 1100, {0: 1, 1: 0})]
 
 
-def test_a_thread_that_ends_tells_the_last_of_it_and_is_forgotten(records):
-    found = spans(records, sample(7, 1000, 300, 2, 50), read(7, 1200, 350, 2, 58))
+def test_a_thread_that_ends_says_when_and_nothing_of_what_it_counted(records):
+    grid = Grid()
+    data = sample(7, 1000, 300, 2, 50), ended(7, 1200), sample(8, 1300, 20, 0, 3)
 
-    assert found[1:] == [(1150, 1200, {0: 8, 1: 0})]
-    assert spans(records, sample(7, 2000, 20, 0, 3)) == [(1980, 2000, {0: 3, 1: 0})]
+    found = list(records.feed(b"".join(data), grid))
 
-
-def test_a_group_that_is_being_taken_apart_tells_nothing(records):
-    assert spans(records, sample(7, 1000, 300, 2, 50), read(7, 1200, 350))[1:] == []
+    assert [span[:2] for span in found] == [(700, 1000), (1280, 1300)]
+    assert grid.ended_ns == [1200]
 
 
 def test_a_thread_number_used_again_begins_anew(records):
@@ -118,3 +116,11 @@ def test_threads_that_ended_without_a_word_are_forgotten_and_living_ones_are_not
 def test_a_record_without_length_is_an_error_not_an_endless_loop(records):
     with pytest.raises(ValueError, match="0 bytes"):
         list(records.feed(struct.pack("=IHH", 5, 0, 0), Grid()))
+
+
+def test_samples_are_counted_by_the_first_of_them_whatever_lies_before():
+    samples = [sample(7, 1000 + n, 300 + n, 2, 50) for n in range(20)]
+
+    assert number(b"") == number(ended(7, 1200)) == 0
+    assert number(b"".join(samples)) == 20
+    assert number(b"".join([ended(6, 900), *samples])) == 20

@@ -2,11 +2,15 @@
 
 import mmap
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
 from pactmeter.clock import now_s
 from pactmeter.counters.backends import open_counters
+from pactmeter.counters.records import Grid
 from pactmeter.kernel import ring
 from pactmeter.sampling.sampled import SampledCounting
 from support.events import until
@@ -162,3 +166,38 @@ def test_samples_that_pile_up_are_laid_out_at_once(counting):
         counting._spans = [(0, 1, (), (), (), 1.0)] * 60_000
         counting._settle()
     assert counting._read_s == float("inf")
+
+
+STORM = """
+import _thread, os, sys, time
+sys.stdin.readline()
+for _ in range(2 * os.cpu_count()):
+    if not os.fork():
+        end_s = time.monotonic() + 2.0
+        while time.monotonic() < end_s:
+            _thread.start_new_thread(int, ())
+        while time.monotonic() < end_s + 0.5:
+            pass
+        os._exit(0)
+for _ in range(2 * os.cpu_count()):
+    os.wait()
+"""
+
+
+def test_a_ring_outlives_the_ends_of_ten_thousands_of_threads():
+    grid, told_s = Grid(), {}
+    with (
+        subprocess.Popen([sys.executable, "-c", STORM], stdin=subprocess.PIPE) as storm,
+        open_counters([["FAULTS"]], pid=storm.pid, scope="tree", backend="ring") as counters,
+    ):
+        storm.stdin.close()
+        while storm.poll() is None:
+            time.sleep(0.01)
+            for cpu, each in enumerate(counters.rings):
+                data = each.drain()  # past the budget: here all is to be sampled
+                if data:
+                    told_s[cpu] = now_s()
+                list(counters._opened.records.feed(data, grid))
+        silent_s = [now_s() - told_s[cpu] for cpu in range(len(counters.rings))]
+    assert len(grid.ended_ns) > 10_000
+    assert max(silent_s) < 0.4, "a ring fell silent while all CPUs were busy"

@@ -1,8 +1,9 @@
 """Spans of events and exact totals become bins: whole numbers whose sum is the total.
 
 The totals are what group reads said at certain moments; the spans, from samples, tell when between
-two such moments the events took place. What no sample tells of (the last moments of a thread, a
-group that had to share the hardware) is what the totals have beyond the spans.
+two such moments the events took place. What no sample tells of (the last moments of a thread, of
+which it is known when it ended; a group that had to share the hardware) is what the totals have
+beyond the spans.
 """
 
 from __future__ import annotations
@@ -88,6 +89,11 @@ class Bins:
         # a CPU that has been busy since its last sample took that within a period, or is late
         grid.sampled_ns = [ns for ns in grid.sampled_ns if ns > at_ns - _LATE * period_ns]
         tails_ns = [at_ns - ns for ns in grid.sampled_ns if ns < at_ns] or [period_ns]
+        ended = [0] * width
+        for ns in grid.ended_ns:
+            if from_ns <= ns < at_ns:
+                ended[(ns - zero_ns) // period_ns] += 1
+        grid.ended_ns = [ns for ns in grid.ended_ns if ns >= at_ns]
 
         ends_ns = [*range(zero_ns + period_ns, at_ns, period_ns), at_ns]
         passed_ns = [end_ns - from_ns for end_ns in ends_ns]
@@ -99,7 +105,7 @@ class Bins:
                 columns.append([None] * width)
                 continue
             total = max(new - old, 0)
-            column = _whole(parts, total, passed_ns, [] if shared else tails_ns)
+            column = _whole(parts, total, passed_ns, [] if shared else tails_ns, ended)
             column[0] = None if begun is None or column[0] is None else begun + column[0]
             columns.append(column)
         last_ns = at_ns - (zero_ns + (width - 1) * period_ns)  # of the last bin, so far
@@ -190,18 +196,24 @@ def _cut(span: Span, at_ns: int) -> tuple[Span | None, Span | None]:
 
 
 def _whole(
-    parts: Sequence[float], total: int, passed_ns: Sequence[int], tails_ns: Sequence[int]
+    parts: Sequence[float],
+    total: int,
+    passed_ns: Sequence[int],
+    tails_ns: Sequence[int],
+    ended: Sequence[int],
 ) -> list[int | None]:
     """Return whole numbers that follow the parts and whose sum is the total.
 
     What threads have done since their last sample, at up to twice the rate of what is seen, belongs
-    to the time since. More than that is what ended threads did last, at any time.
+    to the time since. More than that is what threads did last before they ended, each as much; at
+    any time where none is known to have ended.
 
     Args:
         parts: What is seen of each bin.
         total: What there is.
         passed_ns: Time until the end of each bin.
         tails_ns: How long ago each CPU was sampled; none: what is not seen lies as the parts do.
+        ended: How many threads ended in each bin.
     """
     if not total:
         return [0] * len(parts)
@@ -213,8 +225,10 @@ def _whole(
     else:
         tails_ns = [min(tail_ns, all_ns) for tail_ns in tails_ns]
         tail = min(total - seen, 2 * seen * max(tails_ns, default=0) / all_ns)
-        if even := (total - seen - tail) / all_ns:
-            sums = [part + even * time_ns for part, time_ns in zip(sums, passed_ns, strict=True)]
+        if rest := total - seen - tail:
+            weights = list(accumulate(ended)) if any(ended) else passed_ns
+            each = rest / (weights[-1] or 1)
+            sums = [part + each * weight for part, weight in zip(sums, weights, strict=True)]
         if tail:
             _add_tail(sums, tail, passed_ns, tails_ns)
     whole = [0, *map(round, sums)]

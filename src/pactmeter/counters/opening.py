@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _SETTLE_TRIES = 10
 """How often opening starts anew because threads were started meanwhile."""
 
-_TREE_SOFTWARE: Key = ("tree", -1, "software")
-
 
 Backend = Literal["ring", "poll"]
 Target = tuple[int, int]
@@ -170,9 +168,9 @@ def _probed(
             for group in groups:
                 group.probe(tid, group.cpus[0] if group.period_ns else -1)
             if any(g.attrs for g in groups) and not any(
-                g.attrs for g in groups if g.key == _TREE_SOFTWARE
+                g.attrs for g in groups if g.key == plan.TREE_SOFTWARE
             ):
-                reference = KernelGroup(_TREE_SOFTWARE, "tree", [(plan.REFERENCE, None)])
+                reference = KernelGroup(plan.TREE_SOFTWARE, "tree", [(plan.REFERENCE, None)])
                 reference.probe(tid, -1)
                 return [reference, *groups]
         except ProcessLookupError:  # this thread has ended; another will do

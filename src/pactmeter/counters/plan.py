@@ -25,6 +25,7 @@ _HYBRID_SHIFT = 32
 
 Key = tuple[Scope, int, str]
 """Scope, number of the user's group (-1: software events of all), PMU."""
+TREE_SOFTWARE: Key = ("tree", -1, "software")
 
 REFERENCE = EventSpec("dummy", "dummy", perf.TYPE_SOFTWARE, perf.SW_DUMMY, pmu="software")
 """Counts nothing and is always on: the reference of time where no software event was asked for."""
@@ -126,9 +127,10 @@ class KernelGroup:
                     break
         finally:
             close_all(descriptors)
-        if self.period_ns and self.attrs and self.scope == "tree":
-            # the last member, which is taken apart first when a thread ends, still tells all
-            self.attrs[-1].flags |= perf.FLAG_INHERIT_STAT
+        if self.period_ns and self.attrs and self.key == TREE_SOFTWARE:
+            # says when threads end. What they counted last (inherit_stat) it must not: the CPU they
+            # end on writes that into the rings of all others, and no ring stands two writers (6.18)
+            self.attrs[0].flags |= perf.FLAG_TASK
 
     def _probe_member(
         self, spec: EventSpec, column: Column | None, descriptors: list[int], pid: int, cpu: int

@@ -3,7 +3,8 @@
 A sample holds the counts of a whole group on one CPU for one thread, cumulative. The thread cannot
 have counted before it ran, and the group's clock tells for how long it ran: so the difference of
 two samples belongs to the last part of the time between them. A sample is written every period of
-running time and whenever the thread leaves the CPU, and a READ record where it ends.
+running time and whenever the thread leaves the CPU; what it counted after the last one is told by
+the totals, and when it ended by a record.
 
 Layouts: perf_event_open(2), with TID, TIME and READ in ``sample_type`` and GROUP, ID, ENABLED and
 RUNNING in ``read_format``. A group is known by its leader's id beside the counts: the id that
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _header = struct.Struct("=IHH").unpack_from  # type, misc, size
 _HEADER_BYTES = 8
 _lost = struct.Struct("=8xQQ").unpack_from  # header, id, how many
+_exit = struct.Struct("=8x16xQ").unpack_from  # header, pid, ppid, tid, ptid, time
 Record = tuple[int, ...]
 """Thread, time in ns, then the group: the leader's count and its id, the counts of the others."""
 _TIME, _CLOCK, _ID = 1, 2, 3
@@ -55,6 +57,7 @@ class Grid:
         at_ns: That of the second; 0: there are no bins just now.
         seen: Events of each bin, a list for each column.
         sampled_ns: When the last sample of a ring was taken, of each time that it was emptied.
+        ended_ns: When threads ended.
     """
 
     zero_ns: int = 0
@@ -63,6 +66,7 @@ class Grid:
     at_ns: int = 0
     seen: list[list[float]] = field(default_factory=list)
     sampled_ns: list[int] = field(default_factory=list)
+    ended_ns: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -99,7 +103,7 @@ class Records:
         self.lost = 0
         self.throttled = 0
         self._streams: dict[int, Stream] = {}
-        self._layouts: dict[tuple[int, int], struct.Struct] = {}
+        self._layouts: dict[int, struct.Struct] = {}
 
     def add(self, leader_id: int, stream: Stream) -> None:
         """Let the records of the group with this leader be those of the stream."""
@@ -114,8 +118,8 @@ class Records:
             return iter(())
         kind, _, size = _header(data, 0)
         if kind == perf.RECORD_SAMPLE and size and _alike(data, size):
-            return self._spans(self._layout(kind, size).iter_unpack(data), grid)
-        return self._spans(self._walk(data), grid)
+            return self._spans(self._layout(size).iter_unpack(data), grid)
+        return self._spans(self._walk(data, grid), grid)
 
     def _spans(self, records: Iterable[Record], grid: Grid) -> Iterator[Span]:
         # thousands a second: all in one function, and no record outlives its turn
@@ -153,20 +157,15 @@ class Records:
                     parts[end] += count * (1.0 - first)
         grid.sampled_ns.append(end_ns)
 
-    def _walk(self, data: bytes) -> Iterator[Record]:
-        """Yield the records with counts, and take note of the others."""
+    def _walk(self, data: bytes, grid: Grid) -> Iterator[Record]:
+        """Yield the samples, and take note of the others."""
         position, end = 0, len(data)
         while position < end:
             kind, _, size = _header(data, position)
             if kind == perf.RECORD_SAMPLE:
-                yield self._layout(kind, size).unpack_from(data, position)
-            elif kind == perf.RECORD_READ:
-                tid, *counts, time_ns = self._layout(kind, size).unpack_from(data, position)
-                record = (tid, time_ns, *counts)
-                stream = self._streams[record[_ID]]
-                if len(record) == len(stream.nothing):  # else its group was being taken apart
-                    yield record
-                stream.last.pop(tid, None)
+                yield self._layout(size).unpack_from(data, position)
+            elif kind == perf.RECORD_EXIT:
+                grid.ended_ns += _exit(data, position)
             elif kind == perf.RECORD_LOST:
                 self.lost += _lost(data, position)[1]
             elif kind == perf.RECORD_THROTTLE:
@@ -175,18 +174,15 @@ class Records:
                 raise ValueError(f"a record of {size} bytes in a ring of the kernel")
             position += size
 
-    def _layout(self, kind: int, size: int) -> struct.Struct:
-        layout = self._layouts.get((kind, size))
-        if layout is None:
-            if kind == perf.RECORD_SAMPLE:  # pid, tid, time, members, enabled, running, group
-                layout = struct.Struct(f"=8x4xIQ24x2Q{'Q8x' * ((size - 64) // 16)}")
-            else:  # pid, tid, members, enabled, running, group, pid, tid, time
-                layout = struct.Struct(f"=8x4xI24x2Q{'Q8x' * ((size - 72) // 16)}8xQ")
-            self._layouts[kind, size] = layout
+    def _layout(self, size: int) -> struct.Struct:
+        layout = self._layouts.get(size)
+        if layout is None:  # pid, tid, time, members, enabled, running, group
+            layout = struct.Struct(f"=8x4xIQ24x2Q{'Q8x' * ((size - 64) // 16)}")
+            self._layouts[size] = layout
         return layout
 
     def forget_ended(self) -> None:
-        """Drop threads that ended without a READ record (kernels before 6.18, it seems)."""
+        """Drop threads that have ended: those that run now would be taken for them."""
         for stream in self._streams.values():
             if len(stream.last) > stream.most:
                 ended = [tid for tid in stream.last if not os.path.exists(f"/proc/{tid}")]  # noqa: PTH110
@@ -196,8 +192,14 @@ class Records:
 
 
 def number(data: bytes) -> int:
-    """Return about how many records were drained, as if all were like the first."""
-    return len(data) // (_header(data, 0)[2] or len(data)) if data else 0
+    """Return about how many samples were drained, as if all were like the first."""
+    position = 0
+    while position < len(data):
+        kind, _, size = _header(data, position)
+        if kind == perf.RECORD_SAMPLE or not size:
+            return len(data) // (size or len(data))
+        position += size
+    return 0
 
 
 def _place(member: int) -> int:
