@@ -476,7 +476,8 @@ def test_compare_shows_true_and_reported_joules_side_by_side(tmp_path):
     found = {row.split()[0]: row.split() for row in rows}
     assert set(found) >= {"psu.dc_output", "psu.ac_input", "cpu.package0", "cpu.dram0"}
     _, true, _, reported, _, error, _, u, _, covered, _ = found["cpu.package0"]
-    # a busy machine reads a counter some ms after the beginning: that time is not covered, and told
+    # the first reading was up to 15 ms late where hardware events are counted too (why is unknown);
+    # that time is not covered, and told as such
     assert float(reported) == pytest.approx(float(true) * float(covered) / 100, rel=0.005)
     assert float(error) == pytest.approx(100 * (float(reported) / float(true) - 1), abs=0.1)
     assert float(u) > 1.0
