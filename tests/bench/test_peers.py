@@ -15,7 +15,7 @@ from support.rights import refuse
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(os.environ.get("PACTMETER_PEERS", ROOT / ".venv/peers/bin/python"))
-SECONDS = {"two": 6.0, "failed": 12.0}
+KEYS = ("two", "failed")
 SEEDS = (1,)
 NAMES = {tool: tool.upper() for tool in ("pact", "codecarbon", "carbontracker", "perun")}
 
@@ -30,7 +30,11 @@ def peers():
 
 @pytest.fixture(scope="module")
 def measured(peers):
-    """Measure two short scenarios with all tools, all at the same time."""
+    """Measure two scenarios with all tools, all at the same time.
+
+    No shorter than the benchmark: an A100 counts each 100 ms, which is 1.7 % of 6 s and more than
+    the bound.
+    """
     if not PEERS.is_file():
         refuse(f"there is no {PEERS}: make .venv/peers.stamp, or set PACTMETER_PEERS")
     words = [sys.executable, "-m", "pactmeter", "bench", "run", "--", "true"]
@@ -39,10 +43,10 @@ def measured(peers):
         refuse(tried.stderr.strip())
 
     def measure(key):
-        return peers.measure(peers.SCENARIOS[key], str(PEERS), SECONDS[key], SEEDS, len(NAMES))
+        return peers.measure(peers.SCENARIOS[key], str(PEERS), peers.SECONDS_S, SEEDS, len(NAMES))
 
-    with ThreadPoolExecutor(len(SECONDS)) as pool:
-        return dict(zip(SECONDS, pool.map(measure, SECONDS), strict=True))
+    with ThreadPoolExecutor(len(KEYS)) as pool:
+        return dict(zip(KEYS, pool.map(measure, KEYS), strict=True))
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def figures(peers, *, off=1.0, devices=1):
 
 @pytest.mark.slow
 @pytest.mark.root
-@pytest.mark.parametrize("key", SECONDS)
+@pytest.mark.parametrize("key", KEYS)
 def test_pact_tells_the_truth_of_every_device_within_its_bound(peers, measured, table, key):
     peers.judge(table, peers.SCENARIOS[key], measured[key]["pact"])
     assert table.missed == 0, table._rows
@@ -73,7 +77,7 @@ def test_pact_tells_the_truth_of_every_device_within_its_bound(peers, measured, 
 
 @pytest.mark.slow
 @pytest.mark.root
-@pytest.mark.parametrize("key", SECONDS)
+@pytest.mark.parametrize("key", KEYS)
 def test_every_tool_has_figures_or_the_reason_why_not(peers, measured, key):
     for tool, name in NAMES.items():
         rows = [

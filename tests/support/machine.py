@@ -49,9 +49,10 @@ def drive(root, idle_w, load_w):
     while True:
         now = time.monotonic()
         joules, last = joules + watts * (now - last), now
-        wanted = load_w if (root / "load").exists() else idle_w
-        if wanted != idle_w and (text := (root / "load").read_text().strip()):
-            wanted = float(text)
+        try:  # one look: the file can go away between two
+            wanted = float((root / "load").read_text().strip() or load_w)
+        except FileNotFoundError:
+            wanted = idle_w
         if wanted != watts or not joules:
             truth.write(f"{now} {wanted}\n")
             truth.flush()
