@@ -140,6 +140,20 @@ def test_every_device_fails_at_once_and_comes_back(tmp_path, noted):
     assert sum(run.polls("psu.dc_output")[-2:]) > 0  # all are back before the end
 
 
+def test_a_supply_that_never_answers_is_named_and_the_sum_is_not_called_whole(tmp_path, noted):
+    machine = ("--psu", "hx1500i,serial=A1", "--psu", "e850,serial=B2", "--rapl", "1x")
+    run = Measured(tmp_path, (*machine, "--fault", "psu1:drop@0+99"))
+
+    noted("HX1500i, USB", "the other supply is silent", run.judge("psu.dc_output", 0.0))
+    assert run.sources["psu1.dc_output"]["energy_j"] is None
+    first = run.report["headline"]
+    assert first["energy_j"] == run.sources["psu.dc_output"]["energy_j"]
+    assert (first["u_j"], first["mean_w"]) == (None, None)
+    assert first["coverage"] == pytest.approx(0.5, abs=0.05)
+    assert first["label"].endswith("2 devices (psu1.dc_output gave no reading)")
+    assert run.report["verdict"]["level"] == "none"
+
+
 def test_the_kernels_driver_and_its_files_come_and_go(tmp_path, noted):
     run = Measured(
         tmp_path,

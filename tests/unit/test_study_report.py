@@ -206,13 +206,14 @@ def test_a_trial_with_gaps_is_in_no_row_and_told_as_what_it_is(folder):
     assert "not alike" not in render(found)
 
 
-def test_a_supply_that_fell_silent_makes_another_row_and_no_total(folder):
+def test_a_trial_in_which_a_supply_fell_silent_is_left_out_by_name(folder):
     made = folder({"cv": ["a"]}, trials=2)
     made.done("a_1", {DC: 100.0, DC_2: 80.0}).done("a_2", {DC: 100.0, DC_2: [None] * 60})
 
     found = reported(made)
 
-    assert [row.trials for row in found.rows] == [("a_1",), ("a_2",)]
+    assert [row.trials for row in found.rows] == [("a_1",)]
+    assert found.left_out == (("a_2", "psu1.dc_output gave no reading"),)
     table = {row["TestRun"]: row["actualEnergy(kWh)"] for row in found.stats.rows}
     assert table["a_1"] == pytest.approx(60 * 180 / 0.92 / 3.6e6)
     assert table["a_2"] is None

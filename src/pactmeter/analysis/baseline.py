@@ -20,6 +20,7 @@ from pactmeter.analysis.energy import energies, total
 from pactmeter.analysis.headline import headline, headline_parts, sum_name
 from pactmeter.analysis.run import load
 from pactmeter.errors import ConfigError, FileError
+from pactmeter.model.channel import Origin
 from pactmeter.model.energy import BudgetItem, Shape
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def baseline(run: RecordedRun) -> Baseline:
             "pactmeter baseline -o idle.csv",
         )
     busy_pct = about.get("busy_pct")
-    notes = []
+    silent = [e.channel for e in every if e.covered_s <= 0 and e.origin is Origin.MEASURED]
+    notes = [f"{', '.join(silent)} gave no reading"] if silent else []
     if run.duration_s < LEAST_S - 0.5:
         notes.append(f"it lasted {run.duration_s:.0f} s, {LEAST_S:.0f} s is what the rules ask for")
     if busy_pct is None:
@@ -187,7 +189,7 @@ def above_idle(whole: Energy, baselines: Sequence[Baseline]) -> Net | None:
         for b in baselines
         if whole.channel in b.idle
     ]
-    if not idle or whole.covered_s <= 0:
+    if not idle or whole.covered_s <= 0 or whole.silent:
         return None
     mean = _mean(idle)
     left = difference(whole, mean, same_sensor=True)

@@ -131,13 +131,16 @@ def total(parts: list[Energy], channel: str, label: str) -> Energy:
 
     Uncertainties of equal sensors add linearly: they err alike. The mean power is the sum of the
     parts' means, whatever part of the time each is of; so the covered time is that in which such a
-    power gives the known energy.
+    power gives the known energy. What a part without any reading drew is unknown, and so are mean
+    and uncertainty; the covered share is that of all parts' time, as if all drew the same.
     """
     first = parts[0]
+    silent = tuple(part.channel for part in parts if part.covered_s <= 0)
     least = min(parts, key=lambda part: part.covered_s)
     energy_j = math.fsum(part.energy_j for part in parts)
     mean_w = math.fsum(part.mean_w or 0.0 for part in parts)
-    covered_s = energy_j / mean_w if mean_w > 0 else least.covered_s
+    covered_s = energy_j / mean_w if mean_w > 0 else max(part.covered_s for part in parts)
+    covered_s *= 1 - len(silent) / len(parts)
     return Energy(
         channel=channel,
         label=label,
@@ -149,7 +152,8 @@ def total(parts: list[Energy], channel: str, label: str) -> Energy:
         gap_s=max(0.0, least.covered_s + least.gap_s - covered_s),
         gaps=sum(part.gaps for part in parts),
         polls=least.polls,
-        budget=_added(parts),
+        budget=() if silent else _added(parts),
+        silent=silent,
     )
 
 

@@ -16,13 +16,16 @@ _WHOLES: dict[Domain | None, tuple[str, str]] = {
     Domain.PSYS: ("cpu.psys", "the platform as the processor counts it (psys)"),
 }
 """What covers all of the machine, the most of it first: name and words for several devices."""
+_KINDS = (*((domain,) for domain in _WHOLES), (Domain.PACKAGE, Domain.GPU))
+"""What a headline is of, the first that was read."""
 _LEFT_OUT = "memory, board, fans and supply losses"
 
 
 def headline(found: list[Energy]) -> Energy | None:
     """Return the headline: metered AC, else PSU DC output, else psys, else CPU + GPU, else None.
 
-    Estimates are never a headline; several devices of one kind are summed.
+    Estimates are never a headline; several devices of one kind are summed. One of them that gave
+    no reading makes the sum less than it says: label, coverage and uncertainty tell so.
     """
     parts = headline_parts(found)
     if len(parts) == 1 and parts[0].domain in _WHOLES:
@@ -31,13 +34,18 @@ def headline(found: list[Energy]) -> Energy | None:
         return None
     if parts[0].domain in _WHOLES:
         channel, label = _WHOLES[parts[0].domain]
-        return total(parts, channel, f"{label}, {len(parts)} devices")
+        return total(parts, channel, f"{label}, {len(parts)} devices{_silence(parts)}")
     domains = {part.domain for part in parts}
     kinds = (("CPU", Domain.PACKAGE), ("GPU", Domain.GPU))
     names = [name for name, domain in kinds if domain in domains]
     left_out = _LEFT_OUT if Domain.PACKAGE in domains else f"CPU, {_LEFT_OUT}"
-    label = f"{' + '.join(names)} measured subtotal, excludes {left_out}"
+    label = f"{' + '.join(names)} measured subtotal, excludes {left_out}{_silence(parts)}"
     return total(parts, "+".join(names).lower(), label)
+
+
+def _silence(parts: list[Energy]) -> str:
+    silent = ", ".join(part.channel for part in parts if part.covered_s <= 0)
+    return f" ({silent} gave no reading)" if silent else ""
 
 
 def why_none(found: list[Energy]) -> str:
@@ -71,10 +79,13 @@ def sum_name(found: list[Energy]) -> str | None:
 
 
 def headline_parts(found: list[Energy]) -> list[Energy]:
-    """Return the energies that the headline is the sum of; none where there is no headline."""
-    measured = [e for e in found if e.origin is Origin.MEASURED and e.covered_s > 0]
-    for domain in _WHOLES:
-        parts = [e for e in measured if e.domain is domain]
-        if parts:
+    """Return the energies that the headline is the sum of; none where there is no headline.
+
+    A device that gave no reading is one of them where another of its kind did.
+    """
+    measured = [energy for energy in found if energy.origin is Origin.MEASURED]
+    for domains in _KINDS:
+        parts = [e for domain in domains for e in measured if e.domain is domain]
+        if any(part.covered_s > 0 for part in parts):
             return parts
-    return [e for domain in (Domain.PACKAGE, Domain.GPU) for e in measured if e.domain is domain]
+    return []

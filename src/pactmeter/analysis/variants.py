@@ -6,8 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pactmeter.analysis.comparable import ordered_energies, too_little
-from pactmeter.analysis.headline import headline
+from pactmeter.analysis.comparable import comparable, ordered_energies, too_little
 from pactmeter.analysis.stats.compare import compare_many
 from pactmeter.errors import ConfigError, PactError, unknown_name
 
@@ -123,9 +122,10 @@ def compare_runs(
     files = [run.files.power for run in everything]
     if len(set(files)) < len(files):
         raise ConfigError("a run is named twice", "name each run once")
-    found = {name: [_energy(run, channel) for run in runs] for name, runs in sets.items()}
+    known = {name: [_energy(run, channel) for run in runs] for name, runs in sets.items()}
+    _require_alike([one for each in known.values() for one in each])
+    found = {name: [energy for energy, _ in each] for name, each in known.items()}
     measured = [energy for each in found.values() for energy in each]
-    _require_alike(measured)
     hosts = sorted({str((run.manifest.get("host") or {}).get("name") or "") for run in everything})
     labels = sorted({energy.label for energy in measured})
     same = len(hosts) == len(labels) == 1 and bool(hosts[0])
@@ -162,36 +162,38 @@ def compare_runs(
     )
 
 
-def _energy(run: RecordedRun, channel: str | None) -> Energy:
-    """Return a run's energy of a source.
+def _energy(run: RecordedRun, channel: str | None) -> tuple[Energy, str]:
+    """Return a run's energy of a source, and the channels that it is the sum of.
 
     Raises:
         ConfigError: There is no such source.
         PactError: It was not measured, or not enough of it.
     """
-    each = ordered_energies(run)
     if channel is None:
-        found = headline(each)
-        if found is None:
+        whole = comparable(run)
+        found, sources, gaps = whole.energy, " + ".join(whole.sources), whole.gaps
+        if found is None and gaps is None:
             raise PactError(
                 f"{run.files.power} has no measured energy", "leave it out, or name a --channel"
             )
     else:
+        each = ordered_energies(run)
         found = next((energy for energy in each if energy.channel == channel), None)
         if found is None:
             raise unknown_name("channel", channel, [energy.channel for energy in each])
-    if gaps := too_little(found):
+        sources, gaps = channel, too_little(found)
+    if found is None or gaps is not None:
         raise PactError(f"{run.files.power}: {gaps}", "leave the run out, or measure it again")
-    return found
+    return found, sources
 
 
-def _require_alike(found: Sequence[Energy]) -> None:
+def _require_alike(found: Sequence[tuple[Energy, str]]) -> None:
     """Refuse to set side by side what is not the same measurand."""
     for what, values in (
-        ("sources", sorted({energy.channel for energy in found})),
-        ("domains", sorted({str(energy.domain) for energy in found})),
-        ("origins", sorted({str(energy.origin) for energy in found})),
-        ("marks", sorted({energy.synthetic or "real" for energy in found})),
+        ("sources", sorted({sources for _, sources in found})),
+        ("domains", sorted({str(energy.domain) for energy, _ in found})),
+        ("origins", sorted({str(energy.origin) for energy, _ in found})),
+        ("marks", sorted({energy.synthetic or "real" for energy, _ in found})),
     ):
         if len(values) > 1:
             raise ConfigError(

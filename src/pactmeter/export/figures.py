@@ -105,6 +105,8 @@ def _energy(energy: Energy, source: str, span: tuple[Number, Number]) -> Iterato
         ("energy", energy.energy_j, "J", energy.u_j),
         ("power", energy.mean_w, "W", energy.u_mean_w),
     ):
+        if value is None:  # of a sum that lacks a part
+            continue
         basis = None if u is None else "budget"
         yield Figure("run", None, None, *span, source, quantity, value, unit, u, basis, *marked)
     share_pct = 100 * energy.coverage

@@ -116,11 +116,12 @@ def _macros(told: dict[str, Any]) -> dict[str, str]:
         "PactVerdict": escaped(level_text(summary["verdict"])),
     }
     if first is not None and first["energy_j"] is not None:
-        share = None if not first["energy_j"] else first["mean_w"] / first["energy_j"]
+        mean_w = first["mean_w"]
+        share = None if not first["energy_j"] or mean_w is None else mean_w / first["energy_j"]
         u_w = None if first["u_j"] is None or share is None else first["u_j"] * share
         found |= {
             "PactEnergy": _si(*stated(first["energy_j"], first["u_j"]), r"\joule"),
-            "PactPower": _si(*stated(first["mean_w"], u_w), r"\watt"),
+            "PactPower": _UNKNOWN if mean_w is None else _si(*stated(mean_w, u_w), r"\watt"),
             "PactSource": escaped(first["label"]),
             "PactOrigin": escaped(_origin(first)),
             "PactCoverage": _si(f"{100 * first['coverage']:.1f}", None, r"\percent"),

@@ -99,6 +99,7 @@ class Energy:
         polls: Number of good polls.
         budget: Components of the uncertainty, independent of each other; empty where the sensor's
             accuracy is unknown.
+        silent: Channels that it is the sum of and that gave no reading: their energy is missing.
     """
 
     channel: str
@@ -112,6 +113,7 @@ class Energy:
     gaps: int
     polls: int
     budget: tuple[BudgetItem, ...]
+    silent: tuple[str, ...] = ()
 
     @property
     def u_j(self) -> float | None:
@@ -128,8 +130,8 @@ class Energy:
 
     @property
     def mean_w(self) -> float | None:
-        """Mean power over the covered time, in watts."""
-        return self.energy_j / self.covered_s if self.covered_s > 0 else None
+        """Mean power over the covered time, in watts; None where a part of it is unknown."""
+        return self.energy_j / self.covered_s if self.covered_s > 0 and not self.silent else None
 
     @property
     def u_mean_w(self) -> float | None:

@@ -108,7 +108,7 @@ def _dc(one: Counted) -> Energy | None:
         for energy in energies(one.run)
         if energy.domain is Domain.DC and energy.origin is Origin.MEASURED
     ]
-    if not parts or any(part.covered_s <= 0 for part in parts):
+    if not parts:
         return None
     found = total(parts, "psu*.dc_output", "DC output of all supplies")
     return None if too_little(found) else found

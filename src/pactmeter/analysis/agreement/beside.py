@@ -96,6 +96,8 @@ def beside(rows: Rows, tdp_w: float | None = None, ram_bytes: int | None = None)
         row_s=rows.window_s[known].tolist() if supplies else (),
     )
     whole = wall(meters, supplies) or supplies
+    if whole and rows.lacks(whole[0].domain):
+        whole = []
     names = [each.channel for each in whole]
     return Beside(
         rows.name,

@@ -187,6 +187,8 @@ def _remainders(table: Sequence[Rows], span_s: float, refused: list[Refused]) ->
         for whole, parts in _wholes(rows):
             names = (whole.channel, tuple(part.channel for part in parts))
             try:
+                if why := rows.lacks(whole.domain):
+                    raise PactError(why, "`pactmeter report` says why")
                 found[names].append(remainder(rows, whole, parts, span_s))
                 place[names].append(number)
             except PactError as error:

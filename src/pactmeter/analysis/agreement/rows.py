@@ -11,7 +11,7 @@ from pactmeter.analysis.agreement.pairs import LEAST_W, plausible
 from pactmeter.analysis.agreement.source import Source, together
 from pactmeter.analysis.energy import energy
 from pactmeter.errors import ConfigError, PactError, unknown_name
-from pactmeter.model.channel import Domain, Kind
+from pactmeter.model.channel import Domain, Kind, Origin
 from pactmeter.units import Unit
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Rows:
         end_s: When it ended.
         sources: Every source of power; those of unknown domain too.
         faulty: Channels that are left out: a reading of theirs is no power.
+        lost: Metered channels that are no source, for that or as nothing was read of them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Rows:
     end_s: Array
     sources: tuple[Source, ...]
     faulty: tuple[str, ...] = ()
+    lost: tuple[Channel, ...] = ()
 
     @property
     def window_s(self) -> Array:
@@ -58,6 +60,11 @@ class Rows:
     def supplies(self) -> int:
         """How many power supplies were measured."""
         return len({each.device for each in self.sources if each.domain is Domain.DC})
+
+    def lacks(self, domain: Domain | None) -> str:
+        """Return why sources of a domain do not add up to its whole; empty: they do."""
+        names = ", ".join(channel.name for channel in self.lost if channel.domain is domain)
+        return f"{names} gave no power that could be added" if names else ""
 
     def source(self, channel: str) -> Source | None:
         """Return the source of a channel, None where the run has none."""
@@ -90,6 +97,12 @@ def rows_of(run: RecordedRun) -> Rows:
     faulty = [c.name for c in powers if not plausible(_column(run, c.columns[0]))]
     sound = [c for c in powers if c.name not in faulty]
     found = [each for c in sound if (each := _source(run, c, kept)) is not None]
+    names = {each.channel for each in found}
+    lost = [
+        c
+        for c in powers
+        if c.name not in names and c.kind is not Kind.QUANTITY and c.origin is not Origin.ESTIMATED
+    ]
     host = run.manifest.get("host") or {}
     arm = str(host.get("machine") or "").lower().startswith(("arm", "aarch"))
     return Rows(
@@ -100,6 +113,7 @@ def rows_of(run: RecordedRun) -> Rows:
         ends,
         (*found, *_rails(run, sound, kept)),
         tuple(faulty),
+        tuple(lost),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pactmeter.analysis.calibration.files import load_calibration
 from pactmeter.analysis.checks.check import NOT_CHECKED, PASS, WARN, Case, Check
-from pactmeter.errors import ConfigError
+from pactmeter.errors import ConfigError, PactError
 from pactmeter.model.channel import MACHINE_MODEL, Domain, Origin
 from pactmeter.model.energy import BudgetItem
 
@@ -48,7 +48,15 @@ def calibrated(proof: Calibration, energy: Energy) -> Energy:
 
     The prediction's uncertainty stands in place of the sensor's own; the rest of the budget is that
     of the channel times the gain.
+
+    Raises:
+        PactError: A part of the energy is unknown.
     """
+    if energy.silent:
+        raise PactError(
+            f"{', '.join(energy.silent)} gave no reading: no calibration of the sum can be applied",
+            "leave --calibration out",
+        )
     told = proof.apply(energy.mean_w or 0.0)
     rest = [
         replace(item, u_j=proof.line.gain * item.u_j)

@@ -122,6 +122,11 @@ class Case:
             if e.domain in domains and e.covered_s > 0 and e.origin is not Origin.ESTIMATED
         ]
 
+    def has_all_of(self, domain: Domain) -> bool:
+        """Whether each metered channel of a domain was read, so that they add up to a whole."""
+        mine = (e for e in self.found if e.domain is domain and e.origin is Origin.MEASURED)
+        return all(energy.covered_s > 0 for energy in mine)
+
     def lag_s(self, channel: str) -> float:
         """Return how far a channel's rows may be behind its load, in seconds."""
         return max(self.poll_s(channel), self.update_s(channel) or 0.0, self.tau_s(channel))

@@ -138,7 +138,7 @@ def laws(case: Case) -> list[Law]:
         if parts:
             found.append(Law(f"core + uncore <= {package.channel}", tuple(parts), (package,)))
     inner = (*packages, *gpus, *case.of_domain(Domain.DRAM))
-    if inner and supplies:
+    if inner and supplies and case.has_all_of(Domain.DC):
         found.append(Law("CPU + GPU <= DC", inner, tuple(supplies)))
     if packages:
         found += [
@@ -155,7 +155,7 @@ def _of_the_mains(case: Case, supplies: tuple[Energy, ...]) -> list[Law]:
     low, high = EFFICIENCY
     found = []
     metered = [e for e in case.of_domain(Domain.AC) if e.origin is Origin.MEASURED]
-    if metered:
+    if metered and case.has_all_of(Domain.DC) and case.has_all_of(Domain.AC):
         mains = tuple(metered)
         found.append(Law(f"DC <= {high:g} of metered AC", supplies, mains, high))
         found.append(Law(f"{low:g} of metered AC <= DC", mains, supplies, 1 / low))

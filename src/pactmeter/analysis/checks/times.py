@@ -83,13 +83,15 @@ def _longest_gap_s(case: Case, part: Energy, kinds: dict[str, Kind]) -> float:
 
 def coverage(case: Case) -> Check:
     """Q1: the share of the time that is known (EEHPC: what is not covered at the edges)."""
-    share = case.figure.coverage
+    share, silent = case.figure.coverage, case.figure.silent
+    outcome = PASS if share >= 0.99 else WARN if share >= 0.95 else FAIL
+    text = f"{100 * share:.1f} % of the time is covered (99 % wanted)"
     return Check(
         "Q1",
-        PASS if share >= 0.99 else WARN if share >= 0.95 else FAIL,
+        FAIL if silent else outcome,
         round(share, 6),
-        f"{100 * share:.1f} % of the time is covered (99 % wanted)",
-        "share of the time covered: at least 0.99, below 0.95 fails",
+        f"{', '.join(silent)} gave no reading" if silent else text,
+        "share of the time covered: at least 0.99; below 0.95, or a device without reading, fails",
         "the manifest's gaps have the reasons; measure again without them",
     )
 
