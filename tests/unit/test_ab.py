@@ -205,7 +205,7 @@ def test_a_pair_without_energy_counts_for_time_alone(tmp_path):
 
 
 SILENT = [None] * 10
-ONE, BOTH = "psu.dc_output", "psu.dc_output + psu2.dc_output"
+BOTH, NOTHING = "psu.dc_output + psu2.dc_output", "psu2.dc_output gave no reading"
 
 
 def test_a_supply_that_gave_nothing_in_all_runs_of_b_is_no_saving(tmp_path):
@@ -218,9 +218,10 @@ def test_a_supply_that_gave_nothing_in_all_runs_of_b_is_no_saving(tmp_path):
     assert set(found.figures) == {"duration_s"}
     assert found.source is None
     assert "no energy to compare" in answer(found)
-    assert any(f"A {BOTH}, B {ONE}" in note for note in found.notes)
+    assert any(f"A {BOTH}, B none: {NOTHING}" in note for note in found.notes)
     journal = json.loads((tmp_path / "ab" / FILE).read_text())
-    assert {t["side"]: " + ".join(t["sources"]) for t in journal["trials"]} == {"A": BOTH, "B": ONE}
+    assert {t["side"]: " + ".join(t["sources"]) for t in journal["trials"]} == {"A": BOTH, "B": ""}
+    assert {t["side"]: t["gaps"] for t in journal["trials"]} == {"A": None, "B": NOTHING}
 
 
 def test_a_supply_that_gave_nothing_once_leaves_out_the_energy_of_that_pair_alone(tmp_path):
@@ -232,7 +233,7 @@ def test_a_supply_that_gave_nothing_once_leaves_out_the_energy_of_that_pair_alon
 
     assert found.figures["energy_j"].n == 4
     assert found.figures["energy_j"].value == pytest.approx(0.9, rel=0.01)
-    without = f"without energy of the same sources (A {BOTH}, B {ONE})"
+    without = f"without energy of the same sources (A {BOTH}, B none: {NOTHING})"
     assert f"1 pair counts for time alone, {without}" in found.notes
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ENERGY, TIME, POWER, PER_WORK = "energy_j", "duration_s", "mean_w", "j_per_work"
 RESOLVED_PCT = 1.0
 """What a comparison is asked to resolve where nothing else was said."""
+_MOST = 3
+"""So many reasons are told, then their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +237,9 @@ def _unmetered(
         return []
     if not any(trial.sources for pair in whole for trial in pair):
         return ["no energy was measured (`pactmeter doctor` says why): time is compared"]
-    each = dict.fromkeys(f"A {_named(a)}, B {_named(b)}" for a, b in left)
-    sources = "; ".join(each)
+    each = list(dict.fromkeys(f"A {_named(a)}, B {_named(b)}" for a, b in left))
+    more = [f"and {len(each) - _MOST} more"] if len(each) > _MOST else []
+    sources = "; ".join([*each[:_MOST], *more])
     if not metered:
         return [f"no two pairs have energy of the same sources ({sources}): time is compared"]
     pairs = "1 pair counts" if len(left) == 1 else f"{len(left)} pairs count"
@@ -244,4 +247,5 @@ def _unmetered(
 
 
 def _named(trial: Trial) -> str:
-    return " + ".join(trial.sources) or "none"
+    none = f"none: {trial.gaps}" if trial.gaps else "none"
+    return " + ".join(trial.sources) or none

@@ -13,6 +13,7 @@ from pactmeter.study import work
 from pactmeter.study.ab_command import ERRORS, OUTPUT, POWER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pactmeter.analysis.run import RecordedRun
@@ -35,6 +36,7 @@ class Trial:
         duration_s: How long the command took, in seconds; None where that is unknown.
         energy: The energy of the run's headline; None where there is none.
         sources: The channels that it is the sum of: two supplies are another source than one.
+        gaps: What too little is known of; None: enough is, or there is no headline at all.
         told: What the command says of its work.
     """
 
@@ -46,6 +48,7 @@ class Trial:
     duration_s: float | None = None
     energy: Energy | None = None
     sources: tuple[str, ...] = ()
+    gaps: str | None = None
     told: dict[str, float | str] = field(default_factory=dict)
 
     @property
@@ -70,6 +73,7 @@ class Trial:
             "duration_s": self.duration_s,
             "channel": energy.channel if energy else None,
             "sources": list(self.sources),
+            "gaps": self.gaps,
             "energy_j": energy.energy_j if energy else None,
             "u_j": energy.u_j if energy else None,
             "mean_w": energy.mean_w if energy else None,
@@ -96,8 +100,11 @@ def read_trial(side: str, pair: int, folder: Path, ended: Ended) -> Trial:
     try:
         run = load(folder / POWER)
         told = work.find(work.tail(folder / OUTPUT)) or {}
-        energy, sources = _energy(run)
-        trial = replace(trial, duration_s=run.duration_s, told=told, energy=energy, sources=sources)
+        found = comparable(run)
+        trial = replace(trial, duration_s=run.duration_s, told=told, gaps=found.gaps)
+        if found.energy is not None and found.energy.energy_j > 0:
+            energy = _dithered(run, found.energy, found.sources)
+            trial = replace(trial, energy=energy, sources=found.sources)
     except PactError as error:
         return replace(trial, reason=error.message)
     return replace(trial, reason=_fault(run, trial))
@@ -112,24 +119,16 @@ def _fault(run: RecordedRun, trial: Trial) -> str | None:
     return work.nothing_done(trial.told)
 
 
-def _energy(run: RecordedRun) -> tuple[Energy | None, tuple[str, ...]]:
-    """Return the headline and the channels it is the sum of; none where too little is known.
+def _dithered(run: RecordedRun, energy: Energy, sources: Sequence[str]) -> Energy:
+    """Return an energy without what its sources' steps may err by, where the load dithers them.
 
     A gauge's step errs the same way all along a steady load. Where polls differ by a step and more,
-    it does not: what is left of it is chance (Widrow and Kollar, Quantization Noise, 2008), and the
-    item is left out here.
-
-    Raises:
-        PactError: The rows of the run are not in order.
+    it does not: what is left of it is chance (Widrow and Kollar, Quantization Noise, 2008).
     """
-    found = comparable(run)
-    energy = found.energy
-    if energy is None or energy.energy_j <= 0:
-        return None, ()
-    if all(_is_dithered(run, source) for source in found.sources):
-        items = (item for item in energy.budget if not item.name.endswith("resolution"))
-        energy = energy.with_budget(tuple(items))
-    return energy, found.sources
+    if not all(_is_dithered(run, source) for source in sources):
+        return energy
+    items = (item for item in energy.budget if not item.name.endswith("resolution"))
+    return energy.with_budget(tuple(items))
 
 
 def _is_dithered(run: RecordedRun, name: str) -> bool:
