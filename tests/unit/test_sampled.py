@@ -184,7 +184,7 @@ for _ in range(2 * os.cpu_count()):
 """
 
 
-def test_a_ring_outlives_the_ends_of_ten_thousands_of_threads():
+def test_a_ring_outlives_the_ends_of_thousands_of_threads():
     grid, told_s = Grid(), {}
     with (
         subprocess.Popen([sys.executable, "-c", STORM], stdin=subprocess.PIPE) as storm,
@@ -199,5 +199,5 @@ def test_a_ring_outlives_the_ends_of_ten_thousands_of_threads():
                     told_s[cpu] = now_s()
                 list(counters._opened.records.feed(data, grid))
         silent_s = [now_s() - told_s[cpu] for cpu in range(len(counters.rings))]
-    assert len(grid.ended_ns) > 10_000
+    assert len(grid.ended_ns) > 2_000  # some 20 000 where nothing else runs
     assert max(silent_s) < 0.4, "a ring fell silent while all CPUs were busy"
