@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,18 @@ def test_an_error_that_follows_a_temperature_is_told(write, tmp_path, capsys):
     assert found["slope"] == pytest.approx(-0.5, abs=found["half_width"])
     assert found["slope"] + found["half_width"] < 0
     assert "error over psu.temp_c: -0." in capsys.readouterr().out
+
+
+def test_an_interval_wider_than_all_that_was_measured_is_called_that(model, capsys):
+    data = contents(model)
+    data["interval"]["window_w"] = data["validation"]["family"]["interval"]["window_w"] = 9e5
+    Path(model).write_text(json.dumps(data))
+
+    assert main(["model", "report", model]) == 0
+
+    told = capsys.readouterr().out
+    assert len(re.findall(r"\+/- over \d+ W, the whole range a window", told)) == 2
+    assert "9e+05" not in told
 
 
 def test_multiplexed_counts_are_told(model, capsys):

@@ -12,6 +12,7 @@ from pactmeter.analysis.verdict import two_digits
 from pactmeter.cli.optional import packages_for
 from pactmeter.errors import FileError
 from pactmeter.model.power_model import read_model
+from pactmeter.report.text import half_width_text
 from pactmeter.store.output import require_free, save
 
 if TYPE_CHECKING:
@@ -167,9 +168,9 @@ def _model_lines(data: dict[str, Any], path: str) -> Iterator[str]:
         yield f"additive  {event}: A and then B is off A plus B by {_figure(off_pct)} %"
     for by in ("workload", "family"):
         yield from _validation_lines(by, data["validation"])
-    width = _figure(data["interval"]["window_w"])
+    width = half_width_text(data["interval"]["window_w"], _range_w(data["validation"]))
     wider = ", the wider of the two" if data["validation"]["family"] is not None else ""
-    yield f"\ninterval  +/- {width} W a window (95 %){wider}"
+    yield f"\ninterval  +/- {width} a window (95 %){wider}"
     for note in data["notes"]:
         yield f"note      {note}"
 
@@ -186,13 +187,16 @@ def _validation_lines(by: str, validation: dict[str, Any]) -> Iterator[str]:
     for name, errors in judged["baselines"].items():
         yield f"{'better' if errors['is_beaten'] else 'NOT better'} than {name}"
     interval = judged["interval"]
-    yield (
-        f"95 % interval: +/- {_figure(interval['window_w'])} W a window, covers"
-        f" {_figure(interval['coverage_pct'])} %"
-    )
+    width = half_width_text(interval["window_w"], _range_w(validation))
+    yield f"95 % interval: +/- {width} a window, covers {_figure(interval['coverage_pct'])} %"
     for name, found in judged["slopes_w_per_k"].items():
         slope, half = _figure(found["slope"]), _figure(found["half_width"])
         yield f"error over {name}: {slope} +/- {half} W/K (95 %)"
+
+
+def _range_w(validation: dict[str, Any]) -> float:
+    """Return what the power of all runs spans, in watts."""
+    return float(validation["workload"]["model"]["range_w"])
 
 
 def _figure(value: float | None) -> str:

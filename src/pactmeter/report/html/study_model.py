@@ -13,6 +13,7 @@ from pactmeter.report.html.markup import (
     table,
 )
 from pactmeter.report.html.world import marks, named
+from pactmeter.report.text import half_width_text
 
 _PRESETS = {
     "nonnegative": "Elastic net",
@@ -72,12 +73,11 @@ def model_section(found: dict[str, Any]) -> Markup:
 
 
 def _interval(model: dict[str, Any], by: str) -> str:
-    """Return the half-width of an interval, or that it is wider than what there is to be told."""
+    """Return the half-width of an interval in words."""
     judged = model["validation"][by]
     if judged is None:
         return "-"
-    half_w, range_w = judged["interval"]["window_w"], _range_w(model)
-    return f"{half_w:.3g} W" if half_w <= range_w else f"over {range_w:.3g} W, the whole range"
+    return half_width_text(judged["interval"]["window_w"], _range_w(model))
 
 
 def _range_w(model: dict[str, Any]) -> float:
