@@ -392,6 +392,33 @@ def test_more_nested_calls_than_can_be_marked_are_told_and_leave_the_window_righ
     assert run.duration_s == pytest.approx(float(done.out), abs=0.5)
 
 
+def test_a_sampler_that_is_behind_still_hears_of_the_end_of_a_call(program):
+    done = program(
+        """
+        import json, os, signal, subprocess, time
+        from pactmeter import PACT
+        sampler = lambda: json.load(open("PACT.json"))["sampler"]["pid"]
+        @PACT
+        def inner(): pass
+        @PACT
+        def outer():
+            os.kill(sampler(), signal.SIGSTOP)
+            for _ in range(5_000): inner()  # more than the socket holds
+            subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -CONT {sampler()}"])
+        inner()
+        start = time.monotonic()
+        outer()
+        print(time.monotonic() - start)
+        time.sleep(3.0)
+        """
+    )
+    assert done.code == 0, done.err
+    run = done.settled()
+    assert run.status == "complete"
+    assert run.manifest["calls"] == 5_002
+    assert run.duration_s == pytest.approx(float(done.out), abs=1.0)
+
+
 def test_a_sampler_that_fails_says_what_failed(tmp_path, program):
     done = program(
         """

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 READY_S = 10.0
 EDGE_S = 0.02
+_BACKLOG_S = 1.0
+"""How long the end of a call waits for a sampler that takes no more messages: one that does not hear
+of the end would go on with the call until something else is told."""
 REPORT_S = 3.0
 _PATIENCE = 5
 """After so many edges that were not answered in time, we wait for none until one is answered."""
@@ -134,10 +137,13 @@ class SamplerProcess:
         if not edge:
             self._send()
             return
-        wait_s = 0.0 if self._unanswered >= _PATIENCE else EDGE_S
-        if self._send(wait_s):
+        is_patient = self._unanswered < _PATIENCE
+        wait_s = EDGE_S if is_patient else 0.0
+        if self._send(_BACKLOG_S if is_patient and kind == "leave" else wait_s):
             # the opening edge reads counters alone; the closing one may wait as long for devices
             self._hear("edge", seq, wait_s if kind == "enter" else 2 * wait_s)
+        else:
+            self._unanswered += 1
 
     def _is_dropped(self, kind: str, index: int) -> bool:
         """Whether a nested call's mark is left out because too many wait; both of its marks are."""
