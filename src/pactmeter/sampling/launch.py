@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 READY_S = 10.0
 EDGE_S = 0.02
 _BACKLOG_S = 1.0
-"""How long the end of a call waits for a sampler that takes no more messages: one that does not hear
-of the end would go on with the call until something else is told."""
+"""How long the end of a call waits for a sampler that takes no more messages: one that does not
+hear of the end would go on with the call until something else is told."""
 REPORT_S = 3.0
 _PATIENCE = 5
 """After so many edges that were not answered in time, we wait for none until one is answered."""
