@@ -74,6 +74,16 @@ def test_macros_table_sentence_and_bibtex_are_there(tmp_path):
     assert bib.count("{") == bib.count("}")
 
 
+def test_what_the_program_marked_stands_in_the_sentence(tmp_path):
+    marks = {"data": "made up", "weights": "100% random"}
+    config = {"measure_period_s": 1.0, "marks": marks}
+
+    text = made(written(tmp_path, {DC: 300.0}, more={"config": config}), tmp_path)
+
+    assert macros(text)["PactMarks"] == r"data: made up, weights: 100\% random"
+    assert r" (\PactMarks) and its energy" in macros(text)["PactSentence"]
+
+
 def test_macros_that_are_used_are_defined(tmp_path):
     text = made(written(tmp_path, {DC: 300.0}), tmp_path)
 

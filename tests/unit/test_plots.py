@@ -251,6 +251,14 @@ def test_a_machine_is_called_emulated_only_where_all_of_it_is(tmp_path):
     assert "on here, emulated devices" in title(drawn("power", everything))
 
 
+def test_what_the_program_marked_stands_above_the_picture(tmp_path):
+    config = {"measure_period_s": 1.0, "marks": {"data": "made up", "weights": "$random$"}}
+
+    figure = drawn("power", write(tmp_path, {DC: 100.0}, more={"config": config}))
+
+    assert f"on here, data: made up, {plain('weights: $random$')}" in title(figure)
+
+
 def test_many_gpus_share_the_colour_of_their_kind(tmp_path):
     gpus = {counter(f"gpu{k}", Domain.GPU): 50.0 + k for k in range(16)}
 

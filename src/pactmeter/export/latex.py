@@ -107,6 +107,7 @@ def _macros(told: dict[str, Any]) -> dict[str, str]:
         "PactHost": escaped(told["host"] or _UNKNOWN),
         "PactDate": escaped((told["started_utc"] or _UNKNOWN)[:10]),
         "PactStatus": escaped(summary["status"]),
+        "PactMarks": escaped(", ".join(f"{n}: {mark}" for n, mark in summary["marks"].items())),
         "PactDuration": _si(_duration(summary["duration_s"]), None, r"\second"),
         "PactEnergy": _UNKNOWN,
         "PactPower": _UNKNOWN,
@@ -132,6 +133,8 @@ def _macros(told: dict[str, Any]) -> dict[str, str]:
 
 def _sentence(summary: dict[str, Any], first: dict[str, Any] | None) -> str:
     status = "" if summary["status"] == "complete" else r" (\PactStatus)"
+    if summary["marks"]:
+        status += r" (\PactMarks)"
     if first is None:
         what = "no energy was measured"
     elif first["u_j"] is None:

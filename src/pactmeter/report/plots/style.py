@@ -128,12 +128,13 @@ def _letters() -> frozenset[int]:
 
 
 def about(run: RecordedRun) -> str:
-    """Return what must be said of a run: file, host, what is emulated, and if it is not whole."""
+    """Return what must be said of a run: file, host, what is emulated or marked, if it is whole."""
     host = str((run.manifest.get("host") or {}).get("name") or "")
     words = [plain(run.files.power.name)]
     words += [f"on {plain(host)}"] if host else []
     told = synthetic_told(run.channels)
     words += [plain(told, 160)] if told else []
+    words += [plain(f"{name}: {mark}") for name, mark in run.marks.items()]
     words += {"running": ["still running"], "complete": []}.get(run.status, [run.status])
     return ", ".join(words)
 
