@@ -224,6 +224,16 @@ def test_a_supply_that_gave_nothing_in_all_runs_of_b_is_no_saving(tmp_path):
     assert {t["side"]: t["gaps"] for t in journal["trials"]} == {"A": None, "B": NOTHING}
 
 
+def test_a_supply_that_gave_nothing_at_all_is_the_reason_and_not_that_nothing_was_measured(
+    tmp_path,
+):
+    silent = Told(*[lambda n: {"watts": 150.0 * WIGGLE[n], "second": SILENT}] * 2)
+    found = silent.compare(tmp_path / "ab")
+
+    assert any(f"A none: {NOTHING}, B none: {NOTHING}" in note for note in found.notes)
+    assert not any("no energy was measured" in note for note in found.notes)
+
+
 def test_a_supply_that_gave_nothing_once_leaves_out_the_energy_of_that_pair_alone(tmp_path):
     def of(watts):
         return lambda n: {"watts": watts * WIGGLE[n], "second": 150.0}

@@ -101,7 +101,7 @@ def test_the_marks_of_a_run_stand_at_its_headline(tmp_path):
 def test_how_much_is_covered_stands_at_the_top(tmp_path):
     content = page_of(written(tmp_path, {DC: [100.0] * 40 + [None] * 20}))
 
-    assert "<dt>Covered</dt><dd>66.7 % of the time, 1 gap</dd>" in content
+    assert "<dt>Covered</dt><dd>66.7 %, 1 gap</dd>" in content
 
 
 def test_the_share_of_the_uncertainty_has_two_digits_and_no_exponent(tmp_path):

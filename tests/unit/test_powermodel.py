@@ -279,7 +279,7 @@ def test_an_interval_wider_than_all_that_was_measured_is_called_that(model, caps
     assert main(["model", "report", model]) == 0
 
     told = capsys.readouterr().out
-    assert len(re.findall(r"\+/- over [\d.]+ W, the whole range a window", told)) == 2
+    assert len(re.findall(r"half-width of a window: over [\d.]+ W, the whole range", told)) == 2
     assert "9e+05" not in told
 
 

@@ -8,11 +8,11 @@ from datetime import date
 import pytest
 
 from pactmeter.analysis.calibration.files import load_calibration, save
-from pactmeter.analysis.metered import CHANNEL, metered
+from pactmeter.analysis.metered import metered
 from pactmeter.analysis.run import load
 from pactmeter.analysis.validation import validate
 from pactmeter.errors import ConfigError, FileError, PactError
-from pactmeter.model.channel import Channel, Domain, Kind, Origin
+from pactmeter.model.channel import WALL_REFERENCE, Channel, Domain, Kind, Origin
 from pactmeter.report.validation import render
 from pactmeter.units import Unit
 
@@ -171,7 +171,7 @@ def test_a_meters_own_file_serves_as_the_meter(recorded, tmp_path):
     )
     found = validate(both)
 
-    assert found.meter == CHANNEL
+    assert found.meter == WALL_REFERENCE
     (source,) = found.sources
     assert source.line.gain == pytest.approx(1 / 0.9, rel=0.01)
 

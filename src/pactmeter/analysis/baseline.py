@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.checks.about import disorder
@@ -278,6 +279,14 @@ def subtract(
             for b in baselines
             if all(p.channel in b.idle for p in parts)
         ]
+        if first.silent:
+            silent = ", ".join(first.silent)
+            notes = [*notes, f"{silent} gave no reading: {name} above idle is unknown"]
+        for rest in baselines:
+            lacks = ", ".join(p.channel for p in parts if p.channel not in rest.idle)
+            if lacks:
+                file = Path(rest.file).name
+                notes = [*notes, f"{file} lacks {lacks}: it does not tell {name} at rest"]
         summed = above_idle(replace(first, channel=name), sums)
         net = [*([summed] if summed else []), *net]
     less = [n.energy.channel for n in net if n.energy.energy_j < -(n.energy.u_j or 0.0)]

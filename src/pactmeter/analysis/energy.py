@@ -137,9 +137,10 @@ def total(parts: list[Energy], channel: str, label: str) -> Energy:
     first = parts[0]
     silent = tuple(part.channel for part in parts if part.covered_s <= 0)
     least = min(parts, key=lambda part: part.covered_s)
+    least_read_s = min((part.covered_s for part in parts if part.covered_s > 0), default=0.0)
     energy_j = math.fsum(part.energy_j for part in parts)
     mean_w = math.fsum(part.mean_w or 0.0 for part in parts)
-    covered_s = energy_j / mean_w if mean_w > 0 else max(part.covered_s for part in parts)
+    covered_s = energy_j / mean_w if mean_w > 0 else least_read_s
     covered_s *= 1 - len(silent) / len(parts)
     return Energy(
         channel=channel,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pactmeter.analysis.energy import total
-from pactmeter.model.channel import Domain, Origin
+from pactmeter.model.channel import WALL_REFERENCE, Domain, Origin
 
 if TYPE_CHECKING:
     from pactmeter.model.energy import Energy
@@ -34,18 +35,20 @@ def headline(found: list[Energy]) -> Energy | None:
         return None
     if parts[0].domain in _WHOLES:
         channel, label = _WHOLES[parts[0].domain]
-        return total(parts, channel, f"{label}, {len(parts)} devices{_silence(parts)}")
+        return _named(total(parts, channel, f"{label}, {len(parts)} devices"))
     domains = {part.domain for part in parts}
     kinds = (("CPU", Domain.PACKAGE), ("GPU", Domain.GPU))
     names = [name for name, domain in kinds if domain in domains]
     left_out = _LEFT_OUT if Domain.PACKAGE in domains else f"CPU, {_LEFT_OUT}"
-    label = f"{' + '.join(names)} measured subtotal, excludes {left_out}{_silence(parts)}"
-    return total(parts, "+".join(names).lower(), label)
+    label = f"{' + '.join(names)} measured subtotal, excludes {left_out}"
+    return _named(total(parts, "+".join(names).lower(), label))
 
 
-def _silence(parts: list[Energy]) -> str:
-    silent = ", ".join(part.channel for part in parts if part.covered_s <= 0)
-    return f" ({silent} gave no reading)" if silent else ""
+def _named(whole: Energy) -> Energy:
+    """Return a sum whose label names what gave no reading."""
+    if not whole.silent:
+        return whole
+    return replace(whole, label=f"{whole.label} ({', '.join(whole.silent)} gave no reading)")
 
 
 def why_none(found: list[Energy]) -> str:
@@ -81,9 +84,13 @@ def sum_name(found: list[Energy]) -> str | None:
 def headline_parts(found: list[Energy]) -> list[Energy]:
     """Return the energies that the headline is the sum of; none where there is no headline.
 
-    A device that gave no reading is one of them where another of its kind did.
+    A device that gave no reading is one of them where another of its kind did. A meter's own file
+    stands for all that was metered: it was named for that.
     """
     measured = [energy for energy in found if energy.origin is Origin.MEASURED]
+    named = [e for e in measured if e.channel == WALL_REFERENCE and e.covered_s > 0]
+    if named:
+        return named
     for domains in _KINDS:
         parts = [e for domain in domains for e in measured if e.domain is domain]
         if any(part.covered_s > 0 for part in parts):

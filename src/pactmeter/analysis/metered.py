@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pactmeter.analysis.reference import read_reference
 from pactmeter.errors import FileError
-from pactmeter.model.channel import Channel, Domain, Kind
+from pactmeter.model.channel import WALL_REFERENCE, Channel, Domain, Kind
 from pactmeter.units import Unit
 
 if TYPE_CHECKING:
     from pactmeter.analysis.run import RecordedRun
 
-CHANNEL = "wall.reference"
 UNSTATED_PCT = 5.0
 """What a meter is taken to be off by whose accuracy is not stated: EEHPC's loosest class."""
 _LEAST_KNOWN = 0.95
@@ -21,7 +20,7 @@ _LEAST_KNOWN = 0.95
 
 
 def metered(run: RecordedRun, file: str, **columns: Any) -> RecordedRun:
-    """Return a run with one more channel, `CHANNEL`: AC power after a meter's own file.
+    """Return a run with one more channel, `WALL_REFERENCE`: AC power after a meter's own file.
 
     Args:
         run: The run.
@@ -55,7 +54,7 @@ def metered(run: RecordedRun, file: str, **columns: Any) -> RecordedRun:
         raise FileError(f"{file} covers no row of {run.files.power}", "check the meter's clock")
     accuracy_pct = found.accuracy_pct
     channel = Channel(
-        CHANNEL,
+        WALL_REFERENCE,
         Unit.WATT,
         Kind.POWER,
         f"AC input power after {found.path.name} ({found.column})",

@@ -171,7 +171,7 @@ def _energy(run: RecordedRun, channel: str | None) -> tuple[Energy, str]:
     """
     if channel is None:
         whole = comparable(run)
-        found, sources, gaps = whole.energy, " + ".join(whole.sources), whole.gaps
+        found, sources, gaps = whole.energy, " + ".join(sorted(whole.sources)), whole.gaps
         if found is None and gaps is None:
             raise PactError(
                 f"{run.files.power} has no measured energy", "leave it out, or name a --channel"

@@ -170,7 +170,7 @@ def _model_lines(data: dict[str, Any], path: str) -> Iterator[str]:
         yield from _validation_lines(by, data["validation"])
     width = half_width_text(data["interval"]["window_w"], _range_w(data["validation"]))
     wider = ", the wider of the two" if data["validation"]["family"] is not None else ""
-    yield f"\ninterval  +/- {width} a window (95 %){wider}"
+    yield f"\ninterval  half-width of a window: {width} (95 %){wider}"
     for note in data["notes"]:
         yield f"note      {note}"
 
@@ -188,7 +188,8 @@ def _validation_lines(by: str, validation: dict[str, Any]) -> Iterator[str]:
         yield f"{'better' if errors['is_beaten'] else 'NOT better'} than {name}"
     interval = judged["interval"]
     width = half_width_text(interval["window_w"], _range_w(validation))
-    yield f"95 % interval: +/- {width} a window, covers {_figure(interval['coverage_pct'])} %"
+    covers = _figure(interval["coverage_pct"])
+    yield f"95 % interval: half-width of a window: {width}; covers {covers} %"
     for name, found in judged["slopes_w_per_k"].items():
         slope, half = _figure(found["slope"]), _figure(found["half_width"])
         yield f"error over {name}: {slope} +/- {half} W/K (95 %)"
@@ -218,6 +219,7 @@ def _predicted(
         "budget": [{"name": b.name, "u_j": b.u_j, "basis": b.basis} for b in found.energy.budget],
         "windows_w": list(found.power_w),
         "interval_w": data["interval"]["window_w"],
+        "range_w": _range_w(data["validation"]),
         "outside": found.outside,
         "measured_j": found.measured_j,
         "off_pct": found.off_pct,
@@ -237,7 +239,8 @@ def _prediction_lines(told: dict[str, Any]) -> Iterator[str]:
         f"{energy['channel']}  modelled{mark}: {energy['energy_j']:.6g} J +/- {u}"
         f" (k=2), mean {energy['mean_w']:.4g} W, {100 * energy['coverage']:.3g} % covered"
     )
-    yield f"          a window: +/- {_figure(told['interval_w'])} W (95 %)"
+    width = half_width_text(told["interval_w"], told["range_w"])
+    yield f"          half-width of a window: {width} (95 %)"
     for name, share in told["outside"].items():
         often = f"{100 * share:.0f} % of windows"
         yield f"warning   {name} is outside what the model has seen in {often}"

@@ -69,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
     """Measure if needed, judge, print; exit code 1 where AC sources do not agree."""
     with packages_for("validating"):
         from pactmeter.analysis.calibration.files import save
-        from pactmeter.analysis.metered import CHANNEL, metered
+        from pactmeter.analysis.metered import metered
         from pactmeter.analysis.validation import validate
+        from pactmeter.model.channel import WALL_REFERENCE
         from pactmeter.report.validation import render
     _check(args)
     file = args.file or _record(args)
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     against = args.against
     if args.reference:
         recorded = metered(recorded, args.reference, **reference_columns(args))
-        against = against or CHANNEL
+        against = against or WALL_REFERENCE
     found = validate(recorded, against)
     print(json.dumps(found.to_dict(), indent=1) if args.json else render(found))
     if args.calibration:  # behind the page: what was measured is not lost with it

@@ -114,18 +114,21 @@ class _Node:
         """Add energy and power of parts together, each with origin, synthetic mark and U (k=2).
 
         Each power is that of its own covered time, and their errors add: equal sensors err alike.
+        Where one gave no reading, the energy names it, and there is no power.
         """
         found = parts[0] if len(parts) == 1 else total(parts, word, word)
-        powers_w = [part.mean_w or 0.0 for part in parts]
-        u_w = [part.u_mean_w for part in parts]
-        for what, value, unit, u in (
-            ("energy", found.energy_j, "J", found.u_j),
-            ("power", math.fsum(powers_w), "W", None if None in u_w else sum(filter(None, u_w))),
-        ):
+        figures = [("energy", found.energy_j, "J", found.u_j)]
+        if not found.silent:
+            power_w = math.fsum(part.mean_w or 0.0 for part in parts)
+            u_w = [part.u_mean_w for part in parts]
+            figures += [("power", power_w, "W", None if None in u_w else sum(filter(None, u_w)))]
+        for what, value, unit, u in figures:
             group = self.metric(f"{word}{what}", value, unit, "sum")
             group.attrs["origin"] = found.origin.value
             group.attrs["synthetic"] = found.synthetic or ""
             group.attrs["u"] = "unknown" if u is None else f"{u:.6g}"
+            if found.silent:
+                group.attrs["silent"] = ", ".join(found.silent)
 
     def metric(self, name: str, value: float, unit: str, how: str) -> Any:
         """Add a figure and return its group."""
@@ -140,13 +143,13 @@ class _Node:
 def _whole(node: _Node, found: list[Energy]) -> None:
     """Add the headline as energy and power, and the parts that add up to no more than it."""
     first = headline(found)
-    if first is not None and first.mean_w is not None:
+    if first is not None:
         node.energy([first])
         for key, text in _marks(first).items():
             node.group.attrs[key] = _text(text)
     for domain, word in _PARTS.items():
-        parts = [e for e in found if e.domain is domain and e.covered_s > 0 and _is_meter(e)]
-        if parts:
+        parts = [e for e in found if e.domain is domain and _is_meter(e)]
+        if any(part.covered_s > 0 for part in parts):
             node.energy(parts, f"{word}_")
 
 

@@ -43,7 +43,8 @@ _SPECIAL = {
     "*": "{*}",
     "\N{DEGREE SIGN}": r"\textdegree{}",
 }
-_LONGEST = 80
+_LONGEST_LABEL = 400
+"""A label names what it lacks, and marks are what a reader must know."""
 _UNKNOWN = "unknown"
 
 
@@ -63,14 +64,14 @@ def write(run: RecordedRun, path: Path) -> None:
     path.with_suffix(".bib").write_text(_bibtex(told["pactmeter"]), encoding="utf-8")
 
 
-def escaped(text: str) -> str:
-    r"""Return a text as LaTeX sets it, in one line and at most 80 characters of it.
+def escaped(text: str, longest: int = 80) -> str:
+    r"""Return a text as LaTeX sets it, in one line and not all of a longer one.
 
     >>> escaped("50 % of {a_b}")
     '50 \\% of \\{a\\_b\\}'
     """
     words = " ".join(text.split())
-    cut = words[:_LONGEST]
+    cut = words[:longest]
     # printable ASCII and Latin-1: what every engine has letters for
     known = (c if " " <= c <= "~" or "\xa1" <= c <= "\xff" else "?" for c in cut)
     more = r"\ldots{}" if len(words) > len(cut) else ""
@@ -101,13 +102,14 @@ def _rounded(value: float, places: int) -> str:
 def _macros(told: dict[str, Any]) -> dict[str, str]:
     """Return the text of each macro."""
     summary, first = told["summary"], told["summary"]["headline"]
+    marks = ", ".join(f"{name}: {mark}" for name, mark in summary["marks"].items())
     found = {
         "PactVersion": escaped(told["pactmeter"]),
         "PactFile": escaped(told["file"]),
         "PactHost": escaped(told["host"] or _UNKNOWN),
         "PactDate": escaped((told["started_utc"] or _UNKNOWN)[:10]),
         "PactStatus": escaped(summary["status"]),
-        "PactMarks": escaped(", ".join(f"{n}: {mark}" for n, mark in summary["marks"].items())),
+        "PactMarks": escaped(marks, _LONGEST_LABEL),
         "PactDuration": _si(_duration(summary["duration_s"]), None, r"\second"),
         "PactEnergy": _UNKNOWN,
         "PactPower": _UNKNOWN,
@@ -123,7 +125,7 @@ def _macros(told: dict[str, Any]) -> dict[str, str]:
         found |= {
             "PactEnergy": _si(*stated(first["energy_j"], first["u_j"]), r"\joule"),
             "PactPower": _UNKNOWN if mean_w is None else _si(*stated(mean_w, u_w), r"\watt"),
-            "PactSource": escaped(first["label"]),
+            "PactSource": escaped(first["label"], _LONGEST_LABEL),
             "PactOrigin": escaped(_origin(first)),
             "PactCoverage": _si(f"{100 * first['coverage']:.1f}", None, r"\percent"),
         }
@@ -144,7 +146,7 @@ def _sentence(summary: dict[str, Any], first: dict[str, Any] | None) -> str:
     else:
         what = r"its energy was \PactEnergy{} ($k = 2$; \PactSource, \PactOrigin)"
     if first is not None:
-        what += r", over \PactCoverage{} of the time (\PactVerdict)"
+        what += r", \PactCoverage{} covered (\PactVerdict)"
     return (
         rf"The run took \PactDuration{{}}{status} and {what};"
         r" recorded with PACT~\PactVersion~\cite{pactmeter}."

@@ -10,6 +10,8 @@ from pactmeter.units import Unit
 
 MACHINE_MODEL = "machine.model"
 """The channel of what a calibration, a curve or a model gives, where one is named."""
+WALL_REFERENCE = "wall.reference"
+"""The channel of a meter's own file, where one is named."""
 
 
 class Kind(StrEnum):

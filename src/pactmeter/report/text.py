@@ -139,14 +139,12 @@ def _headline(run: RecordedRun, summary: dict[str, Any]) -> str:
     return f"energy    {energy_text(first)}  {first['label']}, {first['origin']}"
 
 
-def half_width_text(half_w: float | None, range_w: float) -> str:
+def half_width_text(half_w: float, range_w: float) -> str:
     """Return an interval's half-width, or that it is wider than what there is to be told.
 
     >>> half_width_text(12.345, 300.0), half_width_text(9e5, 300.0)
     ('12.3 W', 'over 300 W, the whole range')
     """
-    if half_w is None:
-        return "unknown"
     return f"{half_w:.3g} W" if half_w <= range_w else f"over {range_w:.3g} W, the whole range"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections import deque
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 READY_S = 10.0
 EDGE_S = 0.02
 _BACKLOG_S = 1.0
-"""How long the end of a call waits for a sampler that takes no more messages: one that does not
-hear of the end would go on with the call until something else is told."""
+"""How long the end of a call waits, in all, for a sampler that takes no more messages: one that
+does not hear of the end would go on with the call until something else is told."""
 REPORT_S = 3.0
 _PATIENCE = 5
 """After so many edges that were not answered in time, we wait for none until one is answered."""
@@ -139,11 +140,10 @@ class SamplerProcess:
             return
         is_patient = self._unanswered < _PATIENCE
         wait_s = EDGE_S if is_patient else 0.0
-        if self._send(_BACKLOG_S if is_patient and kind == "leave" else wait_s):
+        backlog_s = _BACKLOG_S if is_patient and kind == "leave" else wait_s
+        if self._send(backlog_s, now_s() + backlog_s):
             # the opening edge reads counters alone; the closing one may wait as long for devices
             self._hear("edge", seq, wait_s if kind == "enter" else 2 * wait_s)
-        else:
-            self._unanswered += 1
 
     def _is_dropped(self, kind: str, index: int) -> bool:
         """Whether a nested call's mark is left out because too many wait; both of its marks are."""
@@ -180,11 +180,12 @@ class SamplerProcess:
             os.close(self._stderr)
             self._stderr = -1
 
-    def _send(self, wait_s: float = 0.0) -> bool:
+    def _send(self, wait_s: float = 0.0, until_s: float = math.inf) -> bool:
         """Send what is waiting, in order; return whether all of it is gone.
 
-        Waits for a full socket only as long as the sampler makes headway within ``wait_s``. May be
-        entered again from a signal handler or the garbage collector: the one under way sends all.
+        Waits for a full socket only until ``until_s``, and as long as the sampler makes headway
+        within ``wait_s``. May be entered again from a signal handler or the garbage collector: the
+        one under way sends all.
         """
         if self._sending:
             return False
@@ -197,7 +198,10 @@ class SamplerProcess:
                 if self._link.send({"type": "batch", "messages": head} if head[1:] else head[0]):
                     continue
                 self._waiting.extendleft(reversed(head))
-                if not wait_s or not self._link.wait_writable(wait_s):
+                if not wait_s:
+                    return False
+                if not self._link.wait_writable(min(wait_s, until_s - now_s())):
+                    self._unanswered += 1
                     return False
         except EOFError:
             self.alive = False

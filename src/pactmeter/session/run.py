@@ -145,9 +145,11 @@ class Run:
             if edge:
                 synced = self._synchronize()
         finally:  # also where Ctrl-C ends the wait for the GPU
-            sampler.leave(call.index, edge=edge, synced=synced)
-            if edge:
-                regions.call_closed(sampler.ready["file"])
+            try:
+                sampler.leave(call.index, edge=edge, synced=synced)
+            finally:
+                if edge:
+                    regions.call_closed(sampler.ready["file"])
         if not sampler.alive and not self._told_death:
             self._told_death = True
             regions.run_closed(sampler.ready["file"])

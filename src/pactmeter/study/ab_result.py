@@ -235,7 +235,7 @@ def _unmetered(
     left = [(a, b) for a, b in whole if a.pair not in counted]
     if not left:
         return []
-    if not any(trial.sources for pair in whole for trial in pair):
+    if not any(trial.sources or trial.gaps for pair in whole for trial in pair):
         return ["no energy was measured (`pactmeter doctor` says why): time is compared"]
     each = list(dict.fromkeys(f"A {_named(a)}, B {_named(b)}" for a, b in left))
     more = [f"and {len(each) - _MOST} more"] if len(each) > _MOST else []

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pactmeter.analysis.baseline import MOST_DRIFT, baseline
-from pactmeter.analysis.headline import headline
+from pactmeter.analysis.energy import energies
+from pactmeter.analysis.headline import headline, sum_name
 from pactmeter.analysis.run import load
 from pactmeter.errors import PactError
 
@@ -62,16 +63,18 @@ def _order(path: Path) -> tuple[int, bool]:
 
 def _rest(path: Path, before: Rest | None) -> Rest:
     try:
-        found = baseline(load(path))
+        run = load(path)
+        found = baseline(run)
     except PactError as error:
         return Rest(path.name, None, None, None, None, None, None, (error.message,))
-    first = headline(list(found.idle.values()))
+    each = energies(run)
+    first, channel = headline(each), sum_name(each)
     if first is None or not first.mean_w:
-        why = ("no measured energy",)
+        why = found.notes if first is not None and first.silent else ("no measured energy",)
         return Rest(path.name, None, None, None, None, found.duration_s, None, why)
     notes = list(found.notes)
     drift_pct = None
-    is_after = "_after" in path.name and before is not None and before.channel == first.channel
+    is_after = "_after" in path.name and before is not None and before.channel == channel
     if is_after and before is not None and before.mean_w:
         drift_pct = 200 * (first.mean_w - before.mean_w) / (first.mean_w + before.mean_w)
         if abs(drift_pct) > 100 * MOST_DRIFT:
@@ -79,7 +82,7 @@ def _rest(path: Path, before: Rest | None) -> Rest:
     u_w = None if first.u_j is None else first.u_j / first.covered_s
     return Rest(
         path.name,
-        first.channel,
+        channel,
         first.synthetic,
         first.mean_w,
         u_w,

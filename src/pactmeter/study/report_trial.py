@@ -113,5 +113,5 @@ def _above_idle_j(one: Finished, run: RecordedRun, energy: Energy | None) -> flo
         told = subtract(run, *rest_of(run, files[-2:]))
     except PactError:  # a baseline that does not fit is told with the baselines
         return None
-    wanted = {energy.channel, sum_name(energies(run))}
-    return next((net["energy_j"] for net in told["net"] if net["channel"] in wanted), None)
+    wanted = sum_name(energies(run))
+    return next((net["energy_j"] for net in told["net"] if net["channel"] == wanted), None)

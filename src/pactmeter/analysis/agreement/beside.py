@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pactmeter.analysis.agreement.estimators import FieldEstimate, Seen, field_estimates
-from pactmeter.analysis.agreement.source import wall
 from pactmeter.model.channel import Domain, Origin
 from pactmeter.sensors.cpu_estimate import IDLE_SHARE
 
@@ -75,7 +74,6 @@ def beside(rows: Rows, tdp_w: float | None = None, ram_bytes: int | None = None)
     packages = [s for s in rapl if s.domain is Domain.PACKAGE]
     gpus = [s for s in real if s.domain is Domain.GPU]
     supplies = [s for s in real if s.domain is Domain.DC]
-    meters = [s for s in real if s.domain is Domain.AC]
     dc_w = np.sum([s.power_w for s in supplies], axis=0) if supplies else np.empty(0)
     known = ~np.isnan(dc_w)
     loads_pct: list[float] = []
@@ -95,8 +93,8 @@ def beside(rows: Rows, tdp_w: float | None = None, ram_bytes: int | None = None)
         dc_w=dc_w[known].tolist(),
         row_s=rows.window_s[known].tolist() if supplies else (),
     )
-    whole = wall(meters, supplies) or supplies
-    if whole and rows.lacks(whole[0].domain):
+    whole = rows.meters or supplies
+    if rows.lacks(whole):
         whole = []
     names = [each.channel for each in whole]
     return Beside(

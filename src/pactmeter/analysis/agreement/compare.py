@@ -13,7 +13,7 @@ from pactmeter.analysis.agreement.pairs import NO_POWER, WHICH_CHANNEL
 from pactmeter.analysis.agreement.remainder import Remainder, pooled, remainder
 from pactmeter.analysis.agreement.result import Agreement, Refused
 from pactmeter.analysis.agreement.rows import Rows, rows_of, shifted
-from pactmeter.analysis.agreement.source import Source, together, wall
+from pactmeter.analysis.agreement.source import Source, together
 from pactmeter.errors import ConfigError, PactError, unknown_name
 from pactmeter.model.channel import Domain, Origin
 
@@ -187,8 +187,8 @@ def _remainders(table: Sequence[Rows], span_s: float, refused: list[Refused]) ->
         for whole, parts in _wholes(rows):
             names = (whole.channel, tuple(part.channel for part in parts))
             try:
-                if why := rows.lacks(whole.domain):
-                    raise PactError(why, "`pactmeter report` says why")
+                if why := rows.lacks((whole, *parts)):
+                    raise PactError(why, "the gaps in its manifest have the reasons")
                 found[names].append(remainder(rows, whole, parts, span_s))
                 place[names].append(number)
             except PactError as error:
@@ -205,9 +205,8 @@ def _wholes(rows: Rows) -> Iterator[tuple[Source, tuple[Source, ...]]]:
     # the second power reading of a GPU is no second GPU
     gpus = [s for s in measured if s.domain is Domain.GPU and not s.is_beside]
     supplies = [s for s in measured if s.domain is Domain.DC and not s.is_beside]
-    meters = [s for s in measured if s.domain is Domain.AC]
-    if meters:
-        whole = together(wall(meters, supplies), "wall.*")
+    if rows.meters:
+        whole = together(rows.meters, "wall.*")
         if supplies:
             yield whole, tuple(supplies)
         yield whole, (*cpu, *gpus)

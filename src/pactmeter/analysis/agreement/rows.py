@@ -58,12 +58,30 @@ class Rows:
 
     @property
     def supplies(self) -> int:
-        """How many power supplies were measured."""
-        return len({each.device for each in self.sources if each.domain is Domain.DC})
+        """How many power supplies there are, with those of which nothing is known."""
+        known = {each.device for each in self.sources if each.domain is Domain.DC}
+        return len(known) + sum(channel.domain is Domain.DC for channel in self.lost)
 
-    def lacks(self, domain: Domain | None) -> str:
-        """Return why sources of a domain do not add up to its whole; empty: they do."""
-        names = ", ".join(channel.name for channel in self.lost if channel.domain is domain)
+    @property
+    def meters(self) -> list[Source]:
+        """The meters that together tell what the wall gives; of several leads one each."""
+        return self._meters if len(self._meters) == self.supplies else self._meters[:1]
+
+    @property
+    def _meters(self) -> list[Source]:
+        of_ac = (source for source in self.sources if source.domain is Domain.AC)
+        return [source for source in of_ac if source.origin is not Origin.ESTIMATED]
+
+    def lacks(self, sources: Sequence[Source]) -> str:
+        """Return why sources do not add up to all of their kinds; empty: they do.
+
+        One meter stands for all meters, unless there is one for each of several supplies.
+        """
+        kinds = {each.domain for each in sources}
+        metered = len(self._meters) + sum(channel.domain is Domain.AC for channel in self.lost)
+        if metered != self.supplies or self.supplies == 1:
+            kinds.discard(Domain.AC)
+        names = ", ".join(channel.name for channel in self.lost if channel.domain in kinds)
         return f"{names} gave no power that could be added" if names else ""
 
     def source(self, channel: str) -> Source | None:

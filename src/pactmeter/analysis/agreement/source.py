@@ -87,12 +87,6 @@ def together(sources: Sequence[Source], channel: str) -> Source:
     return replace(sources[0], channel=channel, power_w=power_w, u_pct=u_pct)
 
 
-def wall(meters: Sequence[Source], supplies: Sequence[Source]) -> list[Source]:
-    """Return the meters that together tell what the wall gives; of several leads one each."""
-    one_each = len(meters) > 1 and len(meters) == len(supplies)
-    return list(meters if one_each else meters[:1])
-
-
 def require_same_measurand(reference: Source, source: Source, *, supplies: int = 1) -> None:
     """Refuse to compare what is not one quantity of one device: AC with AC, DC with DC.
 

@@ -107,7 +107,7 @@ def _uncertainty(first: dict[str, Any] | None) -> list[tuple[str, object]]:
 
 def _covered(first: dict[str, Any]) -> str:
     gaps = first["gaps"]
-    told = f"{100 * first['coverage']:.1f} % of the time"
+    told = f"{100 * first['coverage']:.1f} %"
     return told + (f", {gaps} gap{'s' * (gaps != 1)}" if gaps else "")
 
 

@@ -128,7 +128,7 @@ def _letters() -> frozenset[int]:
 
 
 def about(run: RecordedRun) -> str:
-    """Return what must be said of a run: file, host, what is emulated or marked, if it is whole."""
+    """Return what must be said of a run: file, host, emulated devices, marks, and its end."""
     host = str((run.manifest.get("host") or {}).get("name") or "")
     words = [plain(run.files.power.name)]
     words += [f"on {plain(host)}"] if host else []

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pactmeter.analysis.metered import CHANNEL
 from pactmeter.analysis.validation import validate
 from pactmeter.analysis.windows import AGREES_PCT
 from pactmeter.errors import ConfigError, PactError, unknown_name
-from pactmeter.model.channel import Origin
+from pactmeter.model.channel import WALL_REFERENCE, Origin
 from pactmeter.report.plots.style import (
     BAND,
     BLACK,
@@ -46,7 +45,7 @@ def draw(asked: Asked) -> Figure:
         PactError: There are too few windows or loads, or no source has a figure.
     """
     run = asked.only_run
-    against = asked.against or (CHANNEL if asked.reference else None)
+    against = asked.against or (WALL_REFERENCE if asked.reference else None)
     found = validate(run, against)
     sources = _chosen(found, asked)
     columns = 2 if asked.is_double else 1
