@@ -183,6 +183,29 @@ def test_the_control_workload_gives_the_noise_floor(folder):
     assert found.control == "c"
 
 
+def test_two_supplies_at_rest_do_not_drift_to_one_and_one_is_not_taken_off_two(folder):
+    made = folder({"cv": ["a"]}, trials=1).rest("before", {DC: 50.0, DC_2: 40.0})
+    made.done("a_1", {DC: 110.0, DC_2: 90.0}).rest("after", {DC: 50.0, DC_2: [None] * 60})
+
+    found = reported(made)
+
+    before, after = found.rests
+    assert (before.channel, before.mean_w) == ("psu*.dc_output", pytest.approx(90))
+    assert (after.mean_w, after.drift_pct) == (None, None)
+    assert after.notes == ("psu1.dc_output gave no reading",)
+    (row,) = found.rows
+    assert row.above_idle.value == pytest.approx(60 * (200 - 90))
+
+
+def test_a_baseline_of_one_supply_gives_no_energy_of_two_above_idle(folder):
+    made = folder({"cv": ["a"]}, trials=1).rest("before", {DC: 50.0})
+    made.done("a_1", {DC: 110.0, DC_2: 90.0})
+
+    (row,) = reported(made).rows
+
+    assert row.above_idle is None
+
+
 def test_a_drift_that_is_the_same_in_each_block_is_no_resolution_of_nothing(folder):
     made = folder({"cv": ["a", "c"]}, trials=2, control="c")
     for trial, power_w in enumerate((100.0, 105.0, 100.0, 105.0), 1):
