@@ -154,6 +154,30 @@ def test_a_supply_that_never_answers_is_named_and_the_sum_is_not_called_whole(tm
     assert run.report["verdict"]["level"] == "none"
 
 
+@pytest.mark.parametrize("held_s", [1.5, 99])
+def test_a_supply_that_cannot_be_opened_at_the_start_is_tried_again(tmp_path, held_s, noted):
+    machine = ("--psu", "hx1500i,serial=A1", "--psu", "e850,serial=B2", "--rapl", "1x")
+    # from before the call until some time into it: the machine's clock starts with the machine
+    body = f"""
+    if {held_s} < 90:
+        time.sleep({held_s})
+        tell({{"clear": {{"device": "psu1"}}}})"""
+    run = Measured(tmp_path, (*machine, "--fault", "psu1:open=EIO@0+99"), body=body)
+
+    assert run.judge("psu.dc_output", 0.0)
+    (gap,) = run.gaps("psu1.dc_output")
+    assert "cannot connect to NZXT E850" in gap["reason"]
+    first = run.report["headline"]
+    if held_s < 90:
+        row = run.judge("psu1.dc_output", held_s, "open failed", slack_s=1.7)
+        noted("E850, USB", f"open=EIO+{held_s}, from before the start", row)
+        assert first["label"].endswith("2 devices")
+    else:
+        assert first["label"].endswith("2 devices (psu1.dc_output gave no reading)")
+    refused = [f for f in run.manifest["findings"] if f["source"] == "psu1" and not f["found"]]
+    assert "open failed" in refused[0]["detail"]
+
+
 def test_the_kernels_driver_and_its_files_come_and_go(tmp_path, noted):
     run = Measured(
         tmp_path,

@@ -180,3 +180,12 @@ def test_a_reading_of_no_known_moment_is_none():
     batch = module.Polling(Scripted(read), 0.1, lambda: clock[0]).poll(1, edge=False)
     assert (batch.values, batch.reason) == (None, "scripted took 3.0 s to answer")
     assert batch.time_s == 1.5
+
+
+@pytest.mark.parametrize(("is_open", "opened"), [(True, 0), (False, 1)])
+def test_a_device_that_refused_at_the_start_is_opened_at_its_first_poll(is_open, opened):
+    device = Scripted(lambda _number: (1.0,))
+    polling = module.Polling(device, 0.1, lambda: 5.0, is_open=is_open)
+    assert polling.poll(1, edge=True).values == (1.0,)
+    assert polling.poll(1, edge=False).values == (1.0,)
+    assert device.opened == opened

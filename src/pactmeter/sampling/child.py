@@ -18,8 +18,10 @@ from pactmeter.counters.backends import open_counters
 from pactmeter.counters.proc import MIN_PERIOD_S, ProcCounters
 from pactmeter.errors import PactError
 from pactmeter.kernel.process import open_pidfd, raise_priority, set_name
+from pactmeter.model.finding import Finding
 from pactmeter.sampling.link import Link
 from pactmeter.sampling.polled import PolledCounting
+from pactmeter.sampling.poller import Poller
 from pactmeter.sampling.polling import POLL_PERIOD_S
 from pactmeter.sampling.power import Power
 from pactmeter.sampling.record import Record, about_host
@@ -109,17 +111,23 @@ def _set_up(link: Link, message: Message) -> tuple[Sampler, int | None, Message]
         findings = [finding.to_dict() for finding in found.findings] if found else []
         problems = [str(problem) for problem in found.problems] if found else []
         must = config.on_error == "raise" and "auto" not in config.psu
-        devices, refused = _open(list(found.devices) if found else [], must_psu=must)
-        findings += refused
+        devices = list(found.devices) if found else []
+        refused = _open(devices, must_psu=must)
+        findings += [_finding(device, error) for device, error in refused]
         record = Record(Path(config.file))
     except BaseException:
         counters.close()
         raise
-    power = Power(devices, min(POLL_PERIOD_S, config.measure_period_s))
+    shut = [device for device, _ in refused]
+
+    def poller(device: Device, period_s: float) -> Poller:
+        return Poller(device, period_s, is_open=device not in shut)
+
+    power = Power(devices, min(POLL_PERIOD_S, config.measure_period_s), poller)
     counting = _counting(counters, config)
     problems += _event_problems(config, counters)
     notes = [str(note) for note in message.get("notes", [])]
-    if not devices and not counting.anything and sampled_by is None:
+    if len(shut) == len(devices) and not counting.anything and sampled_by is None:
         problems.append("no power source and no event could be opened: pactmeter doctor says why")
     about = {
         "command": message.get("command"),
@@ -167,32 +175,34 @@ def _as_written(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "meters": [without_password(url) for url in config["meters"]]}
 
 
-def _open(devices: list[Device], *, must_psu: bool) -> tuple[list[Device], list[dict[str, Any]]]:
-    """Open the devices; one that refuses is left out, with its reason among the findings.
+def _open(devices: list[Device], *, must_psu: bool) -> list[tuple[Device, PactError]]:
+    """Open the devices; return those that refuse, each with its reason.
+
+    They stay in the run and are tried again: what is there and gives nothing is a gap of the sum
+    that it belongs to.
 
     Raises:
         DeviceError: A PSU asked for by name refuses.
     """
-    opened, refused = [], []
+    refused = []
     for device in devices:
         try:
             device.open()
         except PactError as error:
-            source = device.channels[0].name.split(".")[0] if device.channels else device.name
-            if must_psu and source.startswith("psu"):
+            if must_psu and _source(device).startswith("psu"):
                 raise
-            refused.append(
-                {
-                    "source": source,
-                    "name": device.name,
-                    "found": False,
-                    "detail": error.message,
-                    "fix": error.fix,
-                }
-            )
-        else:
-            opened.append(device)
-    return opened, refused
+            refused.append((device, error))
+    return refused
+
+
+def _source(device: Device) -> str:
+    return device.channels[0].name.split(".")[0] if device.channels else device.name
+
+
+def _finding(device: Device, error: PactError) -> dict[str, Any]:
+    return Finding(
+        _source(device), device.name, found=False, detail=error.message, fix=error.fix
+    ).to_dict()
 
 
 def _counting(counters: AnyCounters, config: RunConfig) -> Counting:

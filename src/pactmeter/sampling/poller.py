@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class Poller:
     """Polls one device in a thread of its own while a call goes on, and a little after."""
 
-    def __init__(self, device: Device, period_s: float) -> None:
+    def __init__(self, device: Device, period_s: float, *, is_open: bool = True) -> None:
         self.device = device
         self.batches: deque[Batch] = deque()
         """What was polled; the sampler takes from the left."""
-        self._polling = Polling(device, period_s)
+        self._polling = Polling(device, period_s, is_open=is_open)
         self._changed = threading.Condition()
         self._closed = False
         self._edge_done = threading.Event()

@@ -68,7 +68,14 @@ class Polling:
     `Poller` runs it in a thread; tests run it on a clock of their own.
     """
 
-    def __init__(self, device: Device, period_s: float, clock: Callable[[], float] = now_s) -> None:
+    def __init__(
+        self,
+        device: Device,
+        period_s: float,
+        clock: Callable[[], float] = now_s,
+        *,
+        is_open: bool = True,
+    ) -> None:
         self.device = device
         self.period_s = period_s
         self.clock = clock
@@ -79,7 +86,7 @@ class Polling:
         self._edge_wanted = False
         self._tail: list[Batch] | None = None
         self._lost = False
-        self._open = True
+        self._open = is_open
         self._reopen_s = 0.0
 
     def begin(self, call: int, start_s: float) -> None:
