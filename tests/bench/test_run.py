@@ -464,7 +464,8 @@ def test_energies_of_twenty_seconds_of_training_are_within_their_bounds(tmp_path
 
 @emulated
 def test_compare_shows_true_and_reported_joules_side_by_side(tmp_path):
-    words = [*PACT, "run", "-o", "p.csv", "--", "sleep", "1.2"]
+    # no hardware event: the first one stops some virtual machines for up to 25 ms
+    words = [*PACT, "run", "-o", "p.csv", "-e", "faults", "--", "sleep", "1.2"]
     load = ("--psu", "hx1500i", "--rapl", "1x", "--load", "steady:100")
     bench(tmp_path, *load, command=words)
 
@@ -476,12 +477,10 @@ def test_compare_shows_true_and_reported_joules_side_by_side(tmp_path):
     found = {row.split()[0]: row.split() for row in rows}
     assert set(found) >= {"psu.dc_output", "psu.ac_input", "cpu.package0", "cpu.dram0"}
     _, true, _, reported, _, error, _, u, _, covered, _ = found["cpu.package0"]
-    # the first reading was up to 15 ms late where hardware events are counted too (why is unknown);
-    # that time is not covered, and told as such
     assert float(reported) == pytest.approx(float(true) * float(covered) / 100, rel=0.005)
     assert float(error) == pytest.approx(100 * (float(reported) / float(true) - 1), abs=0.1)
     assert float(u) > 1.0
-    assert float(covered) > 97.0
+    assert float(covered) > 98.0
 
 
 # --- loads and faults -----------------------------------------------------------------------------
