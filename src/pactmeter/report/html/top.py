@@ -63,12 +63,12 @@ def top(run: RecordedRun, summary: dict[str, Any]) -> Markup:
     if "calibrated" in summary:
         told = summary["calibrated"]
         parts.append(paragraph(f"Calibrated: {energy(told)}, {told['label']}"))
-    calls = summary["calls"]
+    calls, mean_w = summary["calls"], first["mean_w"] if first else None
     facts: list[tuple[str, object]] = [
         ("Energy", energy(first) if first else "unknown"),
         ("Verdict", level_text(summary["verdict"])),
         *_uncertainty(first),
-        ("Mean power", watts(first["mean_w"]) if first else "unknown"),
+        ("Mean power", "unknown" if mean_w is None else watts(mean_w)),
         *([("Covered", _covered(first))] if first else []),
         ("Time measured", f"{summary['duration_s']:.3f} s in {calls} call{'s' * (calls != 1)}"),
         ("Began", _when(run.started_s)),
