@@ -91,6 +91,8 @@ def main() -> int:
     if args.turns:
         turns(args.turns)
         return 0
+    # not resolved: a link is what makes it an environment; each process has a folder of its own
+    args.python = str(Path(args.python).absolute())
     pairs: list[Pair] = []
     for _ in range(1 if args.quick else PROCESSES):
         command = [
