@@ -280,8 +280,7 @@ def subtract(
             if all(p.channel in b.idle for p in parts)
         ]
         if first.silent:
-            silent = ", ".join(first.silent)
-            notes = [*notes, f"{silent} gave no reading: {name} above idle is unknown"]
+            notes = [*notes, f"{first.silence}: {name} above idle is unknown"]
         for rest in baselines:
             lacks = ", ".join(p.channel for p in parts if p.channel not in rest.idle)
             if lacks:

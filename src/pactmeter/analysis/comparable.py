@@ -66,7 +66,7 @@ def ordered_energies(run: RecordedRun) -> list[Energy]:
 def too_little(energy: Energy) -> str | None:
     """Return what to say of an energy of which too little is known; None: enough is."""
     if energy.silent:
-        return f"{', '.join(energy.silent)} gave no reading"
+        return energy.silence
     if energy.covered_s > 0 and energy.coverage >= LEAST_COVERAGE:
         return None
     return (

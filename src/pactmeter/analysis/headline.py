@@ -46,9 +46,7 @@ def headline(found: list[Energy]) -> Energy | None:
 
 def _named(whole: Energy) -> Energy:
     """Return a sum whose label names what gave no reading."""
-    if not whole.silent:
-        return whole
-    return replace(whole, label=f"{whole.label} ({', '.join(whole.silent)} gave no reading)")
+    return replace(whole, label=f"{whole.label} ({whole.silence})") if whole.silent else whole
 
 
 def why_none(found: list[Energy]) -> str:

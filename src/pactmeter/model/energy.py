@@ -148,6 +148,11 @@ class Energy:
         whole_s = self.covered_s + self.gap_s
         return self.covered_s / whole_s if whole_s > 0 else 0.0
 
+    @property
+    def silence(self) -> str:
+        """Which parts of it gave no reading, in words; empty: all did."""
+        return f"{', '.join(self.silent)} gave no reading" if self.silent else ""
+
     def with_budget(self, budget: tuple[BudgetItem, ...]) -> Energy:
         """Return the same energy with another budget."""
         return replace(self, budget=budget)

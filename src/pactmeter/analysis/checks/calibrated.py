@@ -54,7 +54,7 @@ def calibrated(proof: Calibration, energy: Energy) -> Energy:
     """
     if energy.silent:
         raise PactError(
-            f"{', '.join(energy.silent)} gave no reading: no calibration of the sum can be applied",
+            f"{energy.silence}: no calibration of the sum can be applied",
             "leave --calibration out",
         )
     told = proof.apply(energy.mean_w or 0.0)

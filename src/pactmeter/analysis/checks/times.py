@@ -83,14 +83,14 @@ def _longest_gap_s(case: Case, part: Energy, kinds: dict[str, Kind]) -> float:
 
 def coverage(case: Case) -> Check:
     """Q1: the share of the time that is known (EEHPC: what is not covered at the edges)."""
-    share, silent = case.figure.coverage, case.figure.silent
+    share, silence = case.figure.coverage, case.figure.silence
     outcome = PASS if share >= 0.99 else WARN if share >= 0.95 else FAIL
     text = f"{100 * share:.1f} % of the time is covered (99 % wanted)"
     return Check(
         "Q1",
-        FAIL if silent else outcome,
+        FAIL if silence else outcome,
         round(share, 6),
-        f"{', '.join(silent)} gave no reading" if silent else text,
+        silence or text,
         "share of the time covered: at least 0.99; below 0.95, or a device without reading, fails",
         "the manifest's gaps have the reasons; measure again without them",
     )
