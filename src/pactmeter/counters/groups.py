@@ -59,7 +59,7 @@ class Counters:
         )
         self._times_from = [_section_of(opened, index) for index in range(count)]
         self._last: list[int | None] = [None] * len(columns)
-        clock_hz = sum(1e9 / group.period_ns for group in opened.groups if group.period_ns)
+        clock_hz = sum(1e9 / group.period_ns for group in opened.groups if group.sampling)
         self._budget = Budget(opened.sampling, len(opened.rings), clock_hz, now_s=time.monotonic())
 
     def read(self) -> Sample:

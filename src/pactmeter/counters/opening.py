@@ -111,6 +111,8 @@ def open_columns(
         for group in machine:
             for cpu in group.cpus[:1]:
                 group.probe(-1, cpu)
+        if backend == "ring":
+            machine = plan.joined(machine)
         if threads:
             threads = _probed(threads, pid, exclude_pids)
         opened.groups = [*machine, *threads]
@@ -175,7 +177,7 @@ def _probed(
                 return [reference, *groups]
         except ProcessLookupError:  # this thread has ended; another will do
             continue
-        return groups
+        return plan.joined(groups) if groups[0].period_ns else groups
     raise _gone(pid)
 
 
@@ -224,7 +226,9 @@ def _attach(opened: Opened, group: KernelGroup, targets: Iterable[Target]) -> No
     section = opened.sections.get(group.key)
     if section is None:
         section = opened.sections[group.key] = _section(opened, group.key)
-    slots = [None if c is None else section.columns.index(_index(opened, c)) for c in group.opened]
+    mine = section.columns
+    columns = [None if c is None else _index(opened, c) for c in group.opened]
+    slots = [mine.index(column) if column in mine else None for column in columns]
     held = len(opened.descriptors)
     for target in targets:
         try:
@@ -245,7 +249,7 @@ def _attach(opened: Opened, group: KernelGroup, targets: Iterable[Target]) -> No
             return
         opened.descriptors += descriptors
         section.add(target, descriptors[0], slots)
-        if opened.backend == "ring":
+        if group.sampling:
             _record(opened, group, target[1], descriptors)
 
 
@@ -278,9 +282,10 @@ def _record(opened: Opened, group: KernelGroup, cpu: int, descriptors: list[int]
 
 def _section(opened: Opened, key: Key) -> Section:
     """Return an empty section for the columns that some group of the key has opened."""
-    found = [c for g in opened.groups if g.key == key for c in g.opened if c is not None]
-    columns = sorted({_index(opened, column) for column in found})
     scope, number, unit = key
+    found = [c for g in opened.groups if g.key == key for c in g.opened if c is not None]
+    # what samples may have software events too, which are read where they are always on
+    columns = sorted({_index(opened, c) for c in found if c.spec.software == (number < 0)})
     clocked = opened.backend == "ring"
     if number < 0:
         return AlwaysOn(columns, clocked=clocked)

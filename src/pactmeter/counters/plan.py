@@ -2,14 +2,15 @@
 
 All software events of a scope share one kernel group, which is always on. The hardware events of
 each user group are a kernel group of their own, one a PMU where several are asked, and are opened
-once a target: a thread (with what descends from it) or a CPU.
+once a target: a thread (with what descends from it) or a CPU. Where the kernel samples, and the
+hardware has room for all of them at once, they are one (see `joined`).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pactmeter.counters import access
@@ -77,7 +78,8 @@ class KernelGroup:
         members: The events wanted, leader first.
         cpus: The CPUs to open on, in system scope and where the kernel samples.
         pmu_type: Core PMU of a hybrid CPU, else 0.
-        period_ns: How often the kernel samples the group; 0: it only counts.
+        period_ns: How often the kernel samples; 0: it only counts.
+        samples: Whether it samples this group; else another samples the same events.
         opened: The columns of the members that open, None for a member without.
         attrs: How each of them is opened.
         refused: Targets it did not open on.
@@ -90,6 +92,7 @@ class KernelGroup:
     cpus: tuple[int, ...] = ()
     pmu_type: int = 0
     period_ns: int = 0
+    samples: bool = True
     opened: list[Column | None] = field(default_factory=list)
     attrs: list[perf.Attr] = field(default_factory=list)
     refused: dict[int, OSError] = field(default_factory=dict)
@@ -196,7 +199,7 @@ class KernelGroup:
     @property
     def sampling(self) -> range:
         """Places of the members that sample: a clock, and the switches of a tree."""
-        if not self.period_ns:
+        if not self.period_ns or not self.samples:
             return range(0)
         return range(1, 3 if self.scope == "tree" else 2)
 
@@ -215,6 +218,23 @@ class KernelGroup:
             close_all(descriptors)
             raise
         return descriptors
+
+    def runs(self) -> bool:
+        """Whether all events of the group count at the same time: tried where it harms nobody."""
+        try:
+            descriptors = self.open(*((0, -1) if self.scope == "tree" else (-1, self.cpus[0])))
+        except OSError:
+            return False
+        try:
+            perf.enable(descriptors[0])
+            _, enabled_ns, running_ns, *_ = perf.GroupReader(
+                descriptors[0], len(descriptors), ids=bool(self.period_ns)
+            ).read()
+        except OSError:
+            return False
+        finally:
+            close_all(descriptors)
+        return 0 < enabled_ns <= running_ns
 
     def give_up(self, verdict: access.Verdict) -> None:
         """Take the group out: better no figure than that of some of the targets."""
@@ -268,6 +288,43 @@ def kernel_groups(wanted: Sequence[Column]) -> list[KernelGroup]:
             )
             group.members.append((column.spec, column))
     return list(groups.values())
+
+
+def joined(groups: list[KernelGroup]) -> list[KernelGroup]:
+    """Return the groups of a scope, all probed, so that a moment is sampled once for all of them.
+
+    A sample interrupts the thread for some 20 us on a virtual machine, and each group that samples
+    takes its own. So the hardware's groups become one that samples and has the software events too;
+    those count on in their own group, always on, which samples no more.
+
+    Not where that would take more than half of the hardware's counters: a group runs whole or not
+    at all, and whoever else counts for the machine goes first. Groups that stay apart take turns.
+    """
+    software = [group for group in groups if group.key[1] < 0 and group.attrs]
+    apart = [
+        g for g in groups if g.key[1] >= 0 and g.key[2] == "cpu" and not g.pmu_type and g.attrs
+    ]
+    if not software or not apart:
+        return groups
+    always_on, first = software[0], apart[0]
+    whole = replace(
+        first,
+        members=list(always_on.members),
+        opened=list(always_on.opened),
+        attrs=list(always_on.attrs),
+    )
+    ticks = first.sampling.stop  # the clock and what samples: once
+    for group in apart:
+        whole.members += group.members[ticks:]
+        whole.opened += group.opened[ticks:]
+        whole.attrs += group.attrs[ticks:]
+    hardware = whole.attrs[len(always_on.attrs) :]
+    if not replace(whole, attrs=[*whole.attrs, *hardware]).runs():
+        return groups
+    for each in (always_on.members, always_on.opened, always_on.attrs):
+        del each[1:ticks]
+    always_on.samples = False
+    return [group if group is not first else whole for group in groups if group not in apart[1:]]
 
 
 def _plain(spec: EventSpec) -> bool:

@@ -1,0 +1,122 @@
+"""One group samples for all where that leaves half of the hardware free; else each takes turns."""
+
+import errno
+import mmap
+import os
+import time
+
+import pytest
+
+from pactmeter.clock import now_s
+from pactmeter.counters import opening, plan
+from pactmeter.counters.groups import Counters
+from pactmeter.kernel import perf
+from pactmeter.sampling.sampled import SampledCounting
+from support.pmus import CLOCK, CLOCK_TYPE
+
+pytestmark = [pytest.mark.perf("kernel"), pytest.mark.usefixtures("clock")]
+
+TWO = [["FAULTS"], [CLOCK], ["clock/config=0,config1=2/"]]
+PERIOD_S = 0.01
+
+
+def opened(scope, groups=TWO):
+    columns = plan.columns(groups, scope)
+    return opening.open_columns(columns, os.getpid(), (), backend="ring", period_s=PERIOD_S)
+
+
+def columns_of(group):
+    return [column.spec.column for column in group.opened if column]
+
+
+def small_pmu(monkeypatch, room):
+    """Let a group hold so many events of the hardware."""
+    real, held = perf.open_event, {}
+
+    def open_event(attr, *, pid, cpu, group_fd=-1, flags=0):
+        descriptor = real(attr, pid=pid, cpu=cpu, group_fd=group_fd, flags=flags)
+        leader = descriptor if group_fd < 0 else group_fd
+        number = 0 if group_fd < 0 else held[leader]
+        held[leader] = number + (attr.type == CLOCK_TYPE)
+        if held[leader] > room:
+            held[leader] = number
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return descriptor
+
+    monkeypatch.setattr(perf, "open_event", open_event)
+
+
+@pytest.mark.parametrize("scope", ["tree", "system"])
+def test_one_group_samples_for_all_where_half_of_the_hardware_is_enough(scope, monkeypatch):
+    small_pmu(monkeypatch, room=4)
+    both = opened(scope)
+    try:
+        always_on, whole = both.groups
+        names = [column.spec.column for column in both.columns]
+        assert (always_on.samples, columns_of(always_on)) == (False, names[:1])
+        assert (whole.samples, columns_of(whole)) == (True, names)
+        assert len(both.sampling) == len(whole.sampling) * sum(
+            len(section.leaders) for section in both.sections.values() if section.columns == (1, 2)
+        )
+        assert [section.columns for section in both.sections.values()] == [(0,), (1, 2)]
+        assert all(total is not None for total in Counters(both).read().totals)
+    finally:
+        both.close()
+
+
+@pytest.mark.parametrize("scope", ["tree", "system"])
+def test_groups_that_need_more_of_the_hardware_stay_apart(scope, monkeypatch):
+    small_pmu(monkeypatch, room=3)
+    apart = opened(scope)
+    try:
+        assert [group.samples for group in apart.groups] == [True] * 3
+        assert [len(columns_of(group)) for group in apart.groups] == [1, 1, 1]
+        assert all(total is not None for total in Counters(apart).read().totals)
+    finally:
+        apart.close()
+
+
+def test_software_events_alone_are_sampled_in_their_own_group():
+    alone = opened("tree", [["FAULTS"], ["CS"]])
+    try:
+        assert [group.samples for group in alone.groups] == [True]
+    finally:
+        alone.close()
+
+
+@pytest.mark.parametrize("room", [4, 1])
+def test_events_lie_where_they_took_place_whoever_samples_them(room, monkeypatch):
+    small_pmu(monkeypatch, room)
+    counting = SampledCounting(Counters(opened("tree")), PERIOD_S, 1.0)
+    try:
+        counting.begin()
+        zero_s = now_s()
+        counting.start(zero_s, zero_s)
+        busy(0.05)
+        burst_s = now_s() - zero_s
+        with mmap.mmap(-1, 5000 * mmap.PAGESIZE) as fresh:
+            for page in range(5000):
+                fresh[page * mmap.PAGESIZE] = 1
+        over_s = now_s() - zero_s
+        busy(0.05)
+        counting.end()
+        totals = counting.row(fresh=False)
+    finally:
+        counting.close()
+    rows = [
+        [float(cell) for cell in line.split(",")] for line in "".join(counting.lines()).splitlines()
+    ]
+
+    assert [sum(column) for column in zip(*(row[2:5] for row in rows), strict=True)] == totals
+    # a span between two samples is as long as a bin, and lies across two
+    inside = [row for row in rows if burst_s - 2 * PERIOD_S < row[0] < over_s + PERIOD_S]
+    assert sum(row[2] for row in inside) > 0.95 * totals[0] >= 0.95 * 5000
+    for column in (3, 4):  # nanoseconds of CPU time of this busy thread, those of other threads too
+        assert totals[column - 2] == pytest.approx(sum(row[1] for row in rows) * 1e9, rel=0.1)
+
+
+def busy(length_s):
+    end_s = time.monotonic() + length_s
+    while time.monotonic() < end_s:
+        pass
