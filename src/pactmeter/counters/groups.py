@@ -95,6 +95,11 @@ class Counters:
         return [not column.spec.software for column in self._opened.columns]
 
     @property
+    def joined(self) -> bool:
+        """Whether software events are sampled with those of the hardware, or not at all."""
+        return any(not group.samples for group in self._opened.groups)
+
+    @property
     def filled(self) -> float:
         """How full the fullest ring is, as a share."""
         return max((ring.filled for ring in self.rings), default=0.0)

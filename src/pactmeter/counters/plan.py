@@ -2,8 +2,8 @@
 
 All software events of a scope share one kernel group, which is always on. The hardware events of
 each user group are a kernel group of their own, one a PMU where several are asked, and are opened
-once a target: a thread (with what descends from it) or a CPU. Where the kernel samples, and the
-hardware has room for all of them at once, they are one (see `joined`).
+once a target: a thread (with what descends from it) or a CPU. Where the kernel samples, and half
+of the hardware is enough for all of them, they are one (see `joined`).
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ _READ_EVERY_S = 1.0
 """Totals are read so often at least, and bins made until then; rows of power read them too."""
 _READ_OFTEN_S = 0.01
 """Totals are read every period while nothing is sampled, but not more often than this."""
+_ALWAYS = 0.999
+"""Share of the time beyond which a group is taken to have counted all the time."""
 _MOST_SPANS = 50_000
 """Beyond so many, at some 400 bytes each, totals are read and bins made at once."""
 _LITTLE = 0.125
@@ -98,6 +100,12 @@ class SampledCounting(Counting):
             notes.append(
                 "too many context switches to sample each: for a part of the time counters were"
                 " read every period (sampler.unsampled_s)"
+            )
+        running = min((share for share in self.running_shares.values() if share), default=1.0)
+        if self._counters.joined and running < _ALWAYS:
+            notes.append(
+                "others used the hardware's counters for a part of the time: of that time totals"
+                " of software events are whole, their place in time is coarser"
             )
         return notes
 
