@@ -124,6 +124,27 @@ def test_a_signal_ends_the_load_and_comes_out_as_an_exit(ran, tmp_path, number):
     assert soon_gone((tmp_path / "pids").read_text())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_while_a_load_is_started_leaves_nothing_behind(
+    ran, monkeypatch, number
+):
+    started = []
+
+    class Late(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(str(self.pid))
+            signal.raise_signal(number)  # the load runs; who started it has not heard of it yet
+
+    monkeypatch.setattr(subprocess, "Popen", Late)
+    with child.ended_by_signals():
+        before = signal.getsignal(number)
+        with pytest.raises((SystemExit, KeyboardInterrupt)):
+            ran("sleep 61", soft_s=0.1)
+        assert signal.getsignal(number) is before
+    assert soon_gone(*started)
+
+
 def test_what_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -12,16 +12,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from pactmeter.errors import PactError
 from pactmeter.kernel.process import ended_within, open_pidfd
 
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -80,29 +81,31 @@ def run(
             os._exit(1)
 
     start_s = time.monotonic()
-    try:
-        process = subprocess.Popen(
-            words,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,  # what one run reads, the next could not
-            stdout=output,
-            stderr=subprocess.STDOUT if errors is None else errors,
-            process_group=0,
-            preexec_fn=leave_with_parent,  # noqa: PLW1509  one call, of what is loaded
-        )
-    except OSError as error:
-        raise PactError(f"cannot start {words[0]}: {error.strerror}") from error
-    fd = open_pidfd(process.pid)
-    ask, in_time = signal.SIGTERM, False
-    try:
-        in_time = ended_within(fd, limit_s)
-    except KeyboardInterrupt:
-        ask = signal.SIGINT
-        raise
-    finally:
-        took_s = time.monotonic() - start_s
-        usage, process.returncode = _clear(process.pid, fd, ask, soft_s)
-        os.close(fd)
+    with _held_signals() as release:
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,  # what one run reads, the next could not
+                stdout=output,
+                stderr=subprocess.STDOUT if errors is None else errors,
+                process_group=0,
+                preexec_fn=leave_with_parent,  # noqa: PLW1509  one call, of what is loaded
+            )
+        except OSError as error:
+            raise PactError(f"cannot start {words[0]}: {error.strerror}") from error
+        fd = open_pidfd(process.pid)
+        ask, in_time = signal.SIGTERM, False
+        try:
+            release()
+            in_time = ended_within(fd, limit_s)
+        except KeyboardInterrupt:
+            ask = signal.SIGINT
+            raise
+        finally:
+            took_s = time.monotonic() - start_s
+            usage, process.returncode = _clear(process.pid, fd, ask, soft_s)
+            os.close(fd)
     code = process.returncode
     return Ended(
         code if code >= 0 else 128 - code,
@@ -130,6 +133,34 @@ def _clear(
             os.killpg(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
     return usage, os.waitstatus_to_exitcode(status)
+
+
+@contextlib.contextmanager
+def _held_signals() -> Iterator[Callable[[], None]]:
+    """Put off what raises in this program; yield what lets it come: by then it can be cleared up.
+
+    A command may run, and a signal come, before who starts it holds as much as its number.
+    """
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+
+    def release() -> None:
+        while handlers:
+            number, handler = next(iter(handlers.items()))
+            signal.signal(number, handler)
+            del handlers[number]
+        while came:
+            signal.raise_signal(came.pop())
+
+    try:
+        if threading.current_thread() is threading.main_thread():  # signals raise there alone
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if callable(handler := signal.getsignal(number)):
+                    handlers[number] = handler
+                    signal.signal(number, lambda told, _frame: came.append(told))
+        yield release
+    finally:
+        release()
 
 
 @contextlib.contextmanager
