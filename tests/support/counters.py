@@ -1,5 +1,7 @@
 """Counters opened by each backend in turn."""
 
+import mmap
+
 import pytest
 
 from pactmeter.counters import backends
@@ -21,3 +23,10 @@ def backend(request):
 def open_counters(*arguments, **options):
     """Open counters with the backend of the test."""
     return backends.open_counters(*arguments, **{**_choice, **options})
+
+
+def touch(pages):
+    """Make so many page faults."""
+    with mmap.mmap(-1, pages * mmap.PAGESIZE) as fresh:
+        for page in range(pages):
+            fresh[page * mmap.PAGESIZE] = 1

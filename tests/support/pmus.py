@@ -3,6 +3,8 @@
 No machine has them, so that tests do not depend on the counters of the machine they run on.
 """
 
+import errno
+import os
 from pathlib import Path
 
 from pactmeter.kernel import perf
@@ -47,3 +49,21 @@ def stand_in(open_event):
         return open_event(attr, pid=pid, cpu=cpu, group_fd=group_fd, flags=flags)
 
     return opened
+
+
+def small_pmu(monkeypatch, room):
+    """Let a group hold so many events of the hardware."""
+    real, held = perf.open_event, {}
+
+    def open_event(attr, *, pid, cpu, group_fd=-1, flags=0):
+        descriptor = real(attr, pid=pid, cpu=cpu, group_fd=group_fd, flags=flags)
+        leader = descriptor if group_fd < 0 else group_fd
+        number = 0 if group_fd < 0 else held[leader]
+        held[leader] = number + (attr.type == CLOCK_TYPE)
+        if held[leader] > room:
+            held[leader] = number
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return descriptor
+
+    monkeypatch.setattr(perf, "open_event", open_event)

@@ -1,7 +1,5 @@
 """One group samples for all where that leaves half of the hardware free; else each takes turns."""
 
-import errno
-import mmap
 import os
 import time
 
@@ -10,9 +8,9 @@ import pytest
 from pactmeter.clock import now_s
 from pactmeter.counters import opening, plan
 from pactmeter.counters.groups import Counters
-from pactmeter.kernel import perf
 from pactmeter.sampling.sampled import SampledCounting
-from support.pmus import CLOCK, CLOCK_TYPE
+from support.counters import touch
+from support.pmus import CLOCK, small_pmu
 
 pytestmark = [pytest.mark.perf("kernel"), pytest.mark.usefixtures("clock")]
 
@@ -27,24 +25,6 @@ def opened(scope, groups=TWO):
 
 def columns_of(group):
     return [column.spec.column for column in group.opened if column]
-
-
-def small_pmu(monkeypatch, room):
-    """Let a group hold so many events of the hardware."""
-    real, held = perf.open_event, {}
-
-    def open_event(attr, *, pid, cpu, group_fd=-1, flags=0):
-        descriptor = real(attr, pid=pid, cpu=cpu, group_fd=group_fd, flags=flags)
-        leader = descriptor if group_fd < 0 else group_fd
-        number = 0 if group_fd < 0 else held[leader]
-        held[leader] = number + (attr.type == CLOCK_TYPE)
-        if held[leader] > room:
-            held[leader] = number
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return descriptor
-
-    monkeypatch.setattr(perf, "open_event", open_event)
 
 
 @pytest.mark.parametrize("scope", ["tree", "system"])
@@ -95,9 +75,7 @@ def test_events_lie_where_they_took_place_whoever_samples_them(room, monkeypatch
         counting.start(zero_s, zero_s)
         busy(0.05)
         burst_s = now_s() - zero_s
-        with mmap.mmap(-1, 5000 * mmap.PAGESIZE) as fresh:
-            for page in range(5000):
-                fresh[page * mmap.PAGESIZE] = 1
+        touch(5000)
         over_s = now_s() - zero_s
         busy(0.05)
         cpu_s = time.process_time() - before_s

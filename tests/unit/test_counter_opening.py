@@ -12,7 +12,7 @@ import pytest
 from pactmeter.counters import backends, opening, tree
 from pactmeter.errors import ConfigError, DeviceError
 from pactmeter.kernel import perf
-from support.pmus import CLOCK, CLOCK_TYPE
+from support.pmus import CLOCK, small_pmu
 from unit.counter_target import OTHER, Target, as_nobody
 
 open_counters = partial(backends.open_counters, backend="poll")
@@ -101,16 +101,7 @@ def test_descriptors_that_run_out_raise_the_limit_or_give_no_figure(hard, status
 
 @pytest.mark.perf("user")
 def test_a_group_that_does_not_fit_the_pmu_says_split_it(clock, monkeypatch):
-    real = perf.open_event
-
-    def small_pmu(attr, *, pid, cpu, group_fd=-1, flags=0):
-        descriptor = real(attr, pid=pid, cpu=cpu, group_fd=group_fd, flags=flags)
-        if group_fd >= 0 and attr.type == CLOCK_TYPE and attr.config1 == 1:
-            os.close(descriptor)  # the kernel asks about rights first, then about room
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return descriptor
-
-    monkeypatch.setattr(perf, "open_event", small_pmu)
+    small_pmu(monkeypatch, room=1)
     groups = [[CLOCK, "clock/config1=1/"]]
 
     with open_counters(groups, pid=os.getpid(), scope="tree") as counters:

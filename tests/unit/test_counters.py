@@ -1,6 +1,5 @@
 """Counters against the kernel's own accounts: every thread, once, and unknown is never 0."""
 
-import mmap
 import os
 import resource
 
@@ -8,7 +7,7 @@ import pytest
 
 from pactmeter.counters import plan
 from pactmeter.kernel import pmu
-from support.counters import open_counters
+from support.counters import open_counters, touch
 from support.pmus import ABSENT, CLOCK, CLOCK_TYPE, add_pmu
 from support.rights import perf_levels
 from unit.counter_target import CHURN, OTHER, TREE, Target, as_nobody
@@ -230,21 +229,15 @@ def test_a_scaled_total_never_falls(clock, monkeypatch):
         assert counters.read().totals[0] == first
 
 
-def touch(pages=2500):
-    with mmap.mmap(-1, pages * mmap.PAGESIZE) as fresh:
-        for page in range(pages):
-            fresh[page * mmap.PAGESIZE] = 1
-
-
 @pytest.mark.perf("user")
 def test_a_group_can_be_stopped():
     with open_counters([["FAULTS"]], pid=os.getpid(), scope="tree") as counters:
         counters.pause()
         before = counters.read().totals
-        touch()
+        touch(2500)
         rested = counters.read().totals
         counters.resume()
-        touch()
+        touch(2500)
 
         assert rested == before
         assert counters.read().totals[0] > before[0] + 2000

@@ -1,6 +1,5 @@
 """Bins of sampled counters through the life of a run: pauses, failures, the end."""
 
-import mmap
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pactmeter.counters.backends import open_counters
 from pactmeter.counters.records import Grid
 from pactmeter.kernel import ring
 from pactmeter.sampling.sampled import SampledCounting
+from support.counters import touch
 from support.events import until
 
 pytestmark = pytest.mark.perf("kernel")
@@ -31,12 +31,6 @@ def call(counting, zero_s):
     counting.start(now_s(), zero_s)
     bytearray(5_000_000)
     counting.end()
-
-
-def touch(pages):
-    with mmap.mmap(-1, pages * mmap.PAGESIZE) as fresh:
-        for page in range(pages):
-            fresh[page * mmap.PAGESIZE] = 1
 
 
 def cells(counting):

@@ -111,10 +111,10 @@ def open_columns(
         for group in machine:
             for cpu in group.cpus[:1]:
                 group.probe(-1, cpu)
-        if backend == "ring":
-            machine = plan.joined(machine)
         if threads:
             threads = _probed(threads, pid, exclude_pids)
+        if backend == "ring":
+            machine, threads = plan.joined(machine), plan.joined(threads)
         opened.groups = [*machine, *threads]
         if backend == "ring":
             _check_sampled(columns, opened.groups, pid)
@@ -177,7 +177,7 @@ def _probed(
                 return [reference, *groups]
         except ProcessLookupError:  # this thread has ended; another will do
             continue
-        return plan.joined(groups) if groups[0].period_ns else groups
+        return groups
     raise _gone(pid)
 
 

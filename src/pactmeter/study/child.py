@@ -140,15 +140,15 @@ def _held_signals() -> Iterator[Callable[[], None]]:
     """Put off what raises in this program; yield what lets it come: by then it can be cleared up.
 
     A command may run, and a signal come, before who starts it holds as much as its number.
+    To block signals would not do: another thread takes them, and they raise in the main one all
+    the same.
     """
     came: list[int] = []
     handlers: dict[int, Any] = {}
 
     def release() -> None:
-        while handlers:
-            number, handler = next(iter(handlers.items()))
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-            del handlers[number]
         while came:
             signal.raise_signal(came.pop())
 
