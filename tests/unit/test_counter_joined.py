@@ -95,16 +95,17 @@ def test_events_lie_where_they_took_place_whoever_samples_them(room, monkeypatch
         assert total == pytest.approx(cpu_s * 1e9, rel=0.1)
 
 
+@pytest.mark.parametrize("share", [0.4, 0.0])
 @pytest.mark.parametrize(("room", "told"), [(4, True), (1, False)])
 def test_that_others_took_the_hardware_is_told_where_software_events_share_its_samples(
-    room, told, monkeypatch
+    room, told, share, monkeypatch
 ):
     small_pmu(monkeypatch, room)
     counting = SampledCounting(Counters(opened("tree")), PERIOD_S, 1.0)
     try:
         assert counting.notes == []
-        counting._times[1][:] = 1.0, 0.4  # no clock is ever rotated: as after a call of 1 s
-        assert counting.running_shares[CLOCK] == 0.4
+        counting._times[1][:] = 1.0, share  # no clock is ever rotated: as after a call of 1 s
+        assert counting.running_shares[CLOCK] == share
         assert [note[:34] for note in counting.notes] == [
             "others used the hardware's counter"
         ] * told

@@ -101,8 +101,8 @@ class SampledCounting(Counting):
                 "too many context switches to sample each: for a part of the time counters were"
                 " read every period (sampler.unsampled_s)"
             )
-        running = min((share for share in self.running_shares.values() if share), default=1.0)
-        if self._counters.joined and running < _ALWAYS:
+        running = [share for share in self.running_shares.values() if share is not None]
+        if self._counters.joined and min(running, default=1.0) < _ALWAYS:
             notes.append(
                 "others used the hardware's counters for a part of the time: of that time totals"
                 " of software events are whole, their place in time is coarser"
